@@ -1,0 +1,5 @@
+//! encke: a comet server.
+
+pub mod config;
+pub mod kit;
+pub mod wire;

@@ -1,0 +1,5 @@
+//! Bytes to values and values to bytes. Pure functions.
+
+pub mod http;
+pub mod refusal;
+pub mod text;
