@@ -1,0 +1,220 @@
+//! The server as a process: started, watched through `/proc`, ended by its id.
+//!
+//! Knows: the command line, the listening lines, `/proc/PID`. Never learns HTTP.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Scratch, holds_within, until};
+
+/// How a server is to be started. `Setup::default().start()` is `encke --listen 127.0.0.1:0`.
+#[derive(Default)]
+pub struct Setup {
+    listen: Vec<String>,
+    args: Vec<String>,
+    config: String,
+    descriptors: Option<u32>,
+}
+
+impl Setup {
+    /// Another listener than the default one; may be repeated.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// A further argument as it is.
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// A line under `[limits]` in the configuration file. `value` is TOML: strings bring their quotes.
+    pub fn limit(mut self, key: &str, value: &str) -> Self {
+        if self.config.is_empty() {
+            self.config.push_str("[limits]\n");
+        }
+        self.config.push_str(&format!("{key} = {value}\n"));
+        self
+    }
+
+    /// Lays the directory over the embedded pages.
+    pub fn pages(self, directory: &Path) -> Self {
+        self.arg("--static").arg(directory.to_str().expect("scratch paths are plain"))
+    }
+
+    /// How many descriptors the process may have (soft and hard limit).
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start(self) -> Server {
+        let listeners = self.listen.len().max(1);
+        let mut server = self.launch();
+        until("the server has announced its listeners", || {
+            if let Some(status) = server.child.try_wait().expect("the child is ours") {
+                panic!("the server ended with {status} at start: {}", server.stderr());
+            }
+            server.stdout().matches('\n').count() >= listeners
+        });
+        server.lines = server.stdout().lines().map(str::to_owned).collect();
+        server
+    }
+
+    /// Starts a server that is expected to give up, and returns its exit code and what it said on stderr.
+    pub fn fails(self) -> (Option<i32>, String) {
+        let mut server = self.launch();
+        let status = server.exit();
+        (status.code(), server.stderr())
+    }
+
+    fn launch(self) -> Server {
+        let scratch = Scratch::new();
+        let binary = env!("CARGO_BIN_EXE_encke");
+        let mut command = match self.descriptors {
+            None => Command::new(binary),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {most}; exec \"$0\" \"$@\"")).arg(binary);
+                shell
+            }
+        };
+        let listen = if self.listen.is_empty() { vec!["127.0.0.1:0".to_owned()] } else { self.listen };
+        for address in listen {
+            command.arg("--listen").arg(address);
+        }
+        if !self.config.is_empty() {
+            command.arg("--config").arg(scratch.write("encke.toml", &self.config));
+        }
+        let (out, err) = (scratch.path().join("stdout"), scratch.path().join("stderr"));
+        let child = command
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).expect("the scratch is writable"))
+            .stderr(File::create(&err).expect("the scratch is writable"))
+            .spawn()
+            .expect("the binary was built");
+        Server { child, lines: Vec::new(), out, err, ended: false, _scratch: scratch }
+    }
+}
+
+/// A running server. Dropping it kills it, and fails the test if it had died before.
+pub struct Server {
+    child: Child,
+    /// The announcements, one for each listener.
+    pub lines: Vec<String>,
+    out: PathBuf,
+    err: PathBuf,
+    ended: bool,
+    _scratch: Scratch,
+}
+
+impl Server {
+    /// With every default.
+    pub fn start() -> Self {
+        Setup::default().start()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address of the first TCP listener, as announced.
+    pub fn address(&self) -> SocketAddr {
+        self.address_in(0)
+    }
+
+    /// The address in the `n`th announcement: `encke VERSION listening on http://ADDRESS/`.
+    pub fn address_in(&self, n: usize) -> SocketAddr {
+        let line = &self.lines[n];
+        let address = line
+            .split_once(" listening on http://")
+            .and_then(|(_, rest)| rest.strip_suffix('/'))
+            .unwrap_or_else(|| panic!("not an announcement: {line}"));
+        address.parse().unwrap_or_else(|_| panic!("not an address: {line}"))
+    }
+
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(&self.out).expect("stdout was redirected to it")
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.err).expect("stderr was redirected to it")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid() as i32).expect("a child has an id");
+        kill_process(pid, signal).expect("the child has not been waited for");
+    }
+
+    /// Waits for the end of the process.
+    pub fn exit(&mut self) -> ExitStatus {
+        self.ended = true;
+        let mut status = None;
+        until("the server exits", || {
+            status = self.child.try_wait().expect("the child is ours");
+            status.is_some()
+        });
+        status.expect("until() waited for it")
+    }
+
+    /// Whether the process is gone already.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_some()
+    }
+
+    /// How many descriptors the process has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map(Iterator::count).unwrap_or(0)
+    }
+
+    /// How often the process went to sleep because it had nothing to do.
+    pub fn naps(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// CPU time used so far, user and system, in clock ticks (100 a second).
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // The command's name is in parentheses and may hold anything; utime and stime are the
+        // 12th and 13th fields behind it.
+        let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        behind_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum()
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until the server has slept again since it had slept `naps` times: it has then read
+    /// what was sent in between. Only a pacing aid, so it gives up quietly: a server that was
+    /// awake when the bytes came needs no further nap to read them.
+    pub fn rests_after(&self, naps: u64) {
+        holds_within(Duration::from_millis(20), || self.naps() != naps);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let died = !self.ended && self.has_ended();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's last words:\n{}", self.stderr());
+        } else {
+            assert!(!died, "the server died during the test: {}", self.stderr());
+        }
+    }
+}
