@@ -93,6 +93,11 @@ impl Client {
         self.answer()
     }
 
+    /// Makes sending fail when the server has not read for so long.
+    pub fn give_up_writing_after(&mut self, time: Duration) {
+        self.socket.set_write_timeout(Some(time)).expect("a socket option");
+    }
+
     /// Says that nothing more will be sent.
     pub fn half_close(&self) {
         // A server that has already reset the connection makes this fail; its answer is what counts.
