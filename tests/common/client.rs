@@ -222,6 +222,12 @@ impl Client {
         !self.rest.is_empty()
     }
 
+    /// Takes what has arrived by now, be it whole or not. Does not wait.
+    pub fn overheard(&mut self) -> Vec<u8> {
+        self.has_news();
+        std::mem::take(&mut self.rest)
+    }
+
     fn try_more(&mut self) -> Result<(), String> {
         match self.try_read()? {
             0 => Err("the connection ended in the middle of an answer, or before one".to_owned()),

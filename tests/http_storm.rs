@@ -1,0 +1,130 @@
+//! Ten thousand broken requests: the server answers in good form or hangs up, and nothing stays behind.
+//!
+//! Each request begins as a valid one and is then damaged at random: bytes changed, inserted,
+//! doubled, removed, the end cut off, two requests glued together. Nobody says what the
+//! answer must be; but *every* answer must be well-formed, and the server must survive.
+#![cfg(feature = "shell")]
+
+mod common;
+
+use common::{Asked, CANARY, Client, Dice, Framing, Head, Server, find, readable, until};
+
+/// Change this to look elsewhere; a failure names the request, so that it can become a row of a table.
+const SEED: u64 = 0x_c0_3e_7_2026;
+
+const REQUESTS: usize = 10_000;
+
+fn seeds() -> Vec<Vec<u8>> {
+    let head = format!("Host: localhost\r\nX: {CANARY}\r\n");
+    [
+        format!("GET /healthz HTTP/1.1\r\n{head}\r\n"),
+        format!("GET / HTTP/1.0\r\nConnection: keep-alive\r\n{head}\r\n"),
+        format!("HEAD /clock/ HTTP/1.1\r\n{head}If-None-Match: \"a\", W/\"b\"\r\n\r\n"),
+        format!("OPTIONS * HTTP/1.1\r\n{head}\r\n"),
+        format!("GET http://localhost:80/chat/?a=b%20c HTTP/1.1\r\n{head}Connection: close\r\n\r\n"),
+        format!("GET /storm/backend.php?msg=h%C3%A9llo+{CANARY}&_= HTTP/1.1\r\n{head}Sec-Fetch-Site: same-origin\r\n\r\n"),
+        format!("GET /storm/backend.php?timestamp=1700000000.123456 HTTP/1.1\r\n{head}\r\n"),
+        format!("HEAD /storm/backend.php?padding=10 HTTP/1.1\r\n{head}\r\n"),
+        form("Content-Length: 9\r\n", "msg=a%20bc"),
+        form("Transfer-Encoding: chunked\r\n", "3;x=y\r\nmsg\r\n2\r\n=a\r\n0\r\nT: z\r\n\r\n"),
+        form("Expect: 100-continue\r\nContent-Length: 5\r\n", "msg=a"),
+        form("Content-Length: 5\r\nOrigin: http://localhost\r\n", "msg=a"),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+fn form(fields: &str, body: &str) -> String {
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    format!("POST /storm/backend.php HTTP/1.1\r\nHost: localhost\r\n{kind}\r\n{fields}\r\n{body}")
+}
+
+fn damaged(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+    const SPICE: &[u8] = b"\r\n\0 \t:;,/%?#=&+-0159aAfFxX\"\\\x7f\x80\xc3\xff*.[]@";
+    let mut bytes = seeds[dice.below(seeds.len())].clone();
+    for _ in 0..dice.below(5) {
+        let at = dice.below(bytes.len());
+        let spice = SPICE[dice.below(SPICE.len())];
+        match dice.below(9) {
+            0 if !bytes.is_empty() => bytes[at] = dice.roll() as u8,
+            1 | 2 if !bytes.is_empty() => bytes[at] = spice,
+            3 => bytes.insert(at, spice),
+            4 if !bytes.is_empty() => drop(bytes.remove(at)),
+            5 => bytes.truncate(at),
+            6 => {
+                let line = bytes[at..].iter().position(|&b| b == b'\n').map_or(bytes.len(), |n| at + n + 1);
+                let copy = bytes[at..line].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            7 => bytes.extend(&seeds[dice.below(seeds.len())]),
+            _ => bytes.splice(at..at, vec![spice; dice.below(3_000)]).for_each(drop),
+        }
+    }
+    bytes
+}
+
+/// Everything the server said to a client that sent something unknown: a row of well-formed answers.
+///
+/// Whether an answer belongs to HEAD, or to HTTP/1.0, cannot be known for damaged requests. So a body may be missing
+/// where its head announces one, provided that a head or the end follows. The last answer may be `unfinished` where
+/// the client did not wait for the end.
+fn check(words: &[u8], unfinished: bool) -> Result<(), String> {
+    let mut rest = words;
+    while !rest.is_empty() {
+        let Some(end) = find(rest, b"\r\n\r\n").map(|at| at + 4) else {
+            return if unfinished { Ok(()) } else { Err("a head without end".to_owned()) };
+        };
+        let old = find(&rest[..end], b"onnection: keep-alive").is_some();
+        let head = Head::read(&rest[..end], Asked { head: false, old })
+            .or_else(|_| Head::read(&rest[..end], Asked::HEAD))?;
+        rest = &rest[end..];
+        if head.status >= 400 && find(&rest[..rest.len().min(500)], CANARY.as_bytes()).is_some() {
+            return Err("an error page reflects the request".to_owned());
+        }
+        let bodiless = rest.is_empty() || rest.starts_with(b"HTTP/1.1 ");
+        rest = match head.framing {
+            Framing::Nothing => rest,
+            Framing::Length(length) if rest.len() >= length => &rest[length..],
+            Framing::Close => b"",
+            _ if bodiless => rest,
+            Framing::Chunked if find(rest, b"0\r\n\r\n").is_some() => {
+                &rest[find(rest, b"0\r\n\r\n").map_or(0, |at| at + 5)..]
+            }
+            _ if unfinished => b"",
+            _ => return Err("a body cut off".to_owned()),
+        };
+    }
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_broken_requests_break_nothing() {
+    let server = Server::start();
+    let before = server.descriptors();
+    let (seeds, mut dice) = (seeds(), Dice(SEED));
+    for n in 0..REQUESTS {
+        let bytes = damaged(&seeds, &mut dice);
+        let step = if dice.below(4) == 0 { 1 + dice.below(bytes.len()) } else { bytes.len() };
+        let mut client = Client::connect(&server);
+        let naps = server.naps();
+        // A server that has heard enough hangs up in the middle; what it said then counts.
+        let _ = bytes.chunks(step.max(1)).try_for_each(|piece| client.try_send(piece));
+        // A clock has no end, and a poll none before its news: there the client leaves when it has heard the start.
+        let unfinished = find(&bytes, b"/backend.php").is_some();
+        let words = if unfinished {
+            server.rests_after(naps);
+            client.overheard()
+        } else {
+            client.half_close();
+            client.try_drain().unwrap_or_else(|e| panic!("request {n}: {e}\n  C: {}", readable(&bytes)))
+        };
+        if let Err(e) = check(&words, unfinished) {
+            panic!("request {n}: {e}\n  C: {}\n  S: {}", readable(&bytes), readable(&words));
+        }
+        if unfinished {
+            client.vanish();
+        }
+    }
+    assert_eq!(Client::connect(&server).get("/healthz").status(), 200);
+    until("every descriptor is free again", || server.descriptors() == before);
+}
