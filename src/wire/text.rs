@@ -257,3 +257,229 @@ fn radix<const RADIX: u64>(mut n: u64, width_min: usize, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&buffer[at..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("text in, text out")
+    }
+
+    fn all(query: &str) -> Result<Vec<(String, String)>, Malformed> {
+        pairs(query).map(|pair| pair.map(|(name, value)| (name.into_owned(), value.into_owned()))).collect()
+    }
+
+    #[test]
+    fn a_query_is_pairs_in_order() {
+        let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
+        assert_eq!(all(""), Ok(vec![]));
+        assert_eq!(all("a=1&b=2&a=3"), Ok(vec![pair("a", "1"), pair("b", "2"), pair("a", "3")]));
+        assert_eq!(all("&envelope&&x==&="), Ok(vec![pair("envelope", ""), pair("x", "="), pair("", "")]));
+        assert_eq!(all("a+b=c+d%2B%26%3d"), Ok(vec![pair("a b", "c d+&=")]));
+        assert_eq!(all("m=%C3%A4%0A%00"), Ok(vec![pair("m", "ä\n\0")]), "a form may hold any character");
+    }
+
+    #[test]
+    fn a_query_is_decoded_exactly_once() {
+        assert_eq!(field("a=%2541", "a"), Ok(Some("%41".into())));
+    }
+
+    #[test]
+    fn a_malformed_escape_or_utf_8_is_an_error_that_becomes_a_400() {
+        for query in ["a=%", "a=%4", "a=%zz", "a=%%", "%=a", "a=%+1", "a=x%2"] {
+            assert_eq!(all(query), Err(Malformed::Escape), "{query:?}");
+        }
+        for query in ["a=%ff", "a=%c3", "%ed%a0%80=a", "a=%c3+%a4"] {
+            assert_eq!(all(query), Err(Malformed::Utf8), "{query:?}");
+        }
+        let refusal = Refusal::from(Malformed::Escape);
+        assert_eq!((refusal.status, refusal.close), (400, false));
+    }
+
+    #[test]
+    fn the_first_of_two_fields_counts_and_a_mistake_in_another_value_does_not() {
+        assert_eq!(field("b=%zz&a=1&a=%zz", "a"), Ok(Some("1".into())));
+        assert_eq!(field("a=1", "b"), Ok(None));
+        assert_eq!(field("a=%zz", "a"), Err(Malformed::Escape));
+        assert_eq!(field("%zz=1&a=1", "a"), Err(Malformed::Escape), "nobody knows what that one is called");
+    }
+
+    #[test]
+    fn a_plain_value_is_borrowed() {
+        assert!(matches!(field("a=plain", "a"), Ok(Some(Cow::Borrowed("plain")))));
+    }
+
+    #[test]
+    fn json_escapes_what_it_must_and_the_two_line_ends_that_old_javascript_knew() {
+        let json = |text| written(|out| json_string(text, out));
+        assert_eq!(json(""), r#""""#);
+        assert_eq!(json("a\"b\\c/d"), r#""a\"b\\c/d""#);
+        assert_eq!(json("\n\r\t\0\x08\x1f\x7f"), "\"\\n\\r\\t\\u0000\\u0008\\u001f\x7f\"");
+        assert_eq!(json("\u{2027}\u{2028}\u{2029}\u{202a}ä€😀"), "\"\u{2027}\\u2028\\u2029\u{202a}ä€😀\"");
+        assert_eq!(json("</script>&'"), "\"</script>&'\"");
+    }
+
+    #[test]
+    fn nothing_in_a_message_can_leave_a_script() {
+        let json = |text| written(|out| json_string_in_script(text, out));
+        assert_eq!(json("</script><!--&'"), r#""\u003c/script\u003e\u003c!--\u0026\u0027""#);
+        assert_eq!(json("\"\\\u{2028}€"), "\"\\\"\\\\\\u2028€\"");
+    }
+
+    #[test]
+    fn nothing_in_a_text_can_leave_its_element_or_attribute() {
+        assert_eq!(
+            written(|out| html("<a b='c' d=\"e\">&ä", out)),
+            "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;ä"
+        );
+    }
+
+    #[test]
+    fn a_callback_is_identifiers_joined_by_dots() {
+        for name in ["a", "$", "_1", "parent.comet.onmessage", "jQuery123_456", &"a".repeat(64)] {
+            assert!(is_callback(name), "{name:?}");
+        }
+        for name in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "1a",
+            "a.1",
+            "a-b",
+            "a b",
+            "a(",
+            "a[0]",
+            "ä",
+            "a\n",
+            "a\u{2028}",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_callback(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_in_seconds_has_six_decimals() {
+        for (us, text) in [
+            (0, "0.000000"),
+            (1_700_000_000_000_123, "1700000000.000123"),
+            (999_999, "0.999999"),
+            (u64::MAX, "18446744073709.551615"),
+        ] {
+            assert_eq!(written(|out| seconds_fraction(us, out)), text);
+            assert_eq!(parse_seconds_fraction(text), Some(us));
+        }
+    }
+
+    #[test]
+    fn a_cursor_in_seconds_is_read_exactly_or_not_at_all() {
+        for (text, us) in [
+            ("0", 0),
+            ("1700000000", 1_700_000_000_000_000),
+            ("1700000000.5", 1_700_000_000_500_000),
+            ("1700000000.000123", 1_700_000_000_000_123),
+            ("1700000000.0001239999", 1_700_000_000_000_123),
+            ("18446744073709.551615", u64::MAX),
+        ] {
+            assert_eq!(parse_seconds_fraction(text), Some(us), "{text:?}");
+        }
+        for text in [
+            "",
+            ".",
+            ".5",
+            "1.",
+            "1..2",
+            "1.2.3",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1e9",
+            "1,5",
+            "0x1",
+            "NaN",
+            "1.5x",
+            "1.-5",
+            "١",
+            "18446744073709.551616",
+            "18446744073710",
+            "99999999999999999999999999",
+        ] {
+            assert_eq!(parse_seconds_fraction(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn digits_are_nothing_but_digits() {
+        assert_eq!(digits("0"), Some(0));
+        assert_eq!(digits("18446744073709551615"), Some(u64::MAX));
+        for text in ["", "+1", "-1", " 1", "1_0", "18446744073709551616", "²"] {
+            assert_eq!(digits(text), None, "{text:?}");
+        }
+    }
+
+    /// Reads a JSON string that [`json_string`] wrote.
+    fn unescape(json: &str) -> String {
+        let mut chars = json.strip_prefix('"').unwrap().strip_suffix('"').unwrap().chars();
+        let mut text = String::new();
+        while let Some(char) = chars.next() {
+            assert!(char >= ' ' && char != '"', "unescaped: {char:?}");
+            text.push(match char {
+                '\\' => match chars.next().unwrap() {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    'u' => {
+                        let digits: String = chars.by_ref().take(4).collect();
+                        char::from_u32(u32::from_str_radix(&digits, 16).unwrap()).unwrap()
+                    }
+                    itself => itself,
+                },
+                plain => plain,
+            });
+        }
+        text
+    }
+
+    proptest! {
+        #[test]
+        fn json_gives_back_what_was_put_in(text in "([ -~\0-\x1f\u{2020}-\u{2030}<>&'\"\\\\]|.){0,40}") {
+            prop_assert_eq!(unescape(&written(|out| json_string(&text, out))), text.clone());
+            let in_script = written(|out| json_string_in_script(&text, out));
+            let dangerous = ['<', '>', '&', '\'', '\u{2028}', '\u{2029}'];
+            prop_assert!(!in_script.contains(dangerous));
+            prop_assert_eq!(unescape(&in_script), text);
+        }
+
+        #[test]
+        fn a_form_gives_back_what_was_put_in(text in ".{0,40}") {
+            let encoded: String = text.bytes().map(|byte| match byte {
+                b' ' => "+".to_string(),
+                b'a'..=b'z' => char::from(byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            }).collect();
+            let query = format!("x=1&m={encoded}");
+            prop_assert_eq!(field(&query, "m").unwrap().unwrap(), text);
+        }
+
+        #[test]
+        fn numbers_are_written_as_the_standard_library_writes_them(n in any::<u64>(), shift in 0..64u32) {
+            let n = n >> shift;
+            prop_assert_eq!(written(|out| decimal(n, out)), n.to_string());
+            prop_assert_eq!(written(|out| hexadecimal(n, out)), format!("{n:x}"));
+            prop_assert_eq!(parse_seconds_fraction(&written(|out| seconds_fraction(n, out))), Some(n));
+        }
+
+        #[test]
+        fn no_query_makes_the_decoder_panic(query in "[%+=&a-f0-9\u{e4}]{0,30}") {
+            let _ = all(&query);
+        }
+    }
+}

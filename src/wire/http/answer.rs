@@ -121,6 +121,12 @@ impl<'o> AnswerHead<'o> {
         AnswerHead::new(status, request.version, request.keep_alive, date, out)
     }
 
+    /// The connection ends with this answer, whatever the request asked for.
+    pub fn closing(mut self) -> Self {
+        self.keep_alive = false;
+        self
+    }
+
     /// A field. Those that frame the message (`Content-Length`, `Transfer-Encoding`, and `Connection` unless the
     /// status is 101) and `Date` are not the caller's to write.
     pub fn field(self, name: &str, value: impl AsRef<[u8]>) -> Self {
@@ -241,5 +247,166 @@ pub fn reason(status: u16) -> &'static str {
         507 => "Insufficient Storage",
         // RFC 9112 §4: the phrase may be empty, the space before it may not.
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A head and what follows from it, as text without the date.
+    fn answer(status: u16, version: Version, keep_alive: bool, body: AnswerBody) -> (String, AnswerFraming) {
+        let mut out = Vec::new();
+        let head = AnswerHead::new(status, version, keep_alive, &DateLine::at(0), &mut out);
+        let framing = head.finish(body);
+        let text = String::from_utf8(out).unwrap();
+        let date = str::from_utf8(DATE_LINE).unwrap();
+        assert_eq!(text.matches(date).count(), 1, "every answer has one Date");
+        (text.replace(date, ""), framing)
+    }
+
+    #[test]
+    fn a_head_with_everything_reads_like_this() {
+        let mut out = Vec::new();
+        let head = AnswerHead::new(201, Version::Http11, true, &DateLine::at(784_111_777), &mut out);
+        let head = head.content_type("application/json").field("X-Bytes", b"\xe4").number("Retry-After", 5);
+        let framing = head.lines(b"Vary: Origin\r\n").finish(AnswerBody::Length(12));
+        assert_eq!(framing, AnswerFraming { chunked: false, close: false });
+        assert_eq!(
+            out.escape_ascii().to_string().replace("\\r\\n", "\n"),
+            "HTTP/1.1 201 Created\nDate: Sun, 06 Nov 1994 08:49:37 GMT\nContent-Type: application/json\n\
+             X-Bytes: \\xe4\nRetry-After: 5\nVary: Origin\nContent-Length: 12\n\n"
+        );
+    }
+
+    #[test]
+    fn close_is_announced_and_so_is_an_http_1_0_keep_alive() {
+        let connection = |version, keep_alive| {
+            let (text, framing) = answer(200, version, keep_alive, AnswerBody::Length(0));
+            assert_eq!(framing.close, !keep_alive);
+            text.lines().find(|line| line.starts_with("Connection")).unwrap_or("").to_string()
+        };
+        assert_eq!(connection(Version::Http11, true), "");
+        assert_eq!(connection(Version::Http11, false), "Connection: close");
+        assert_eq!(connection(Version::Http10, true), "Connection: keep-alive");
+        assert_eq!(connection(Version::Http10, false), "Connection: close");
+    }
+
+    #[test]
+    fn an_unknown_length_is_chunked_for_1_1_and_ends_with_the_connection_for_1_0() {
+        let (text, framing) = answer(200, Version::Http11, true, AnswerBody::Unknown);
+        assert_eq!(text, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(framing, AnswerFraming { chunked: true, close: false });
+        let (text, framing) = answer(200, Version::Http10, true, AnswerBody::Unknown);
+        assert_eq!(text, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        assert_eq!(framing, AnswerFraming { chunked: false, close: true });
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_connection_for_every_version() {
+        for version in [Version::Http10, Version::Http11] {
+            let (text, framing) = answer(200, version, true, AnswerBody::UntilClose);
+            assert_eq!(text, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            assert_eq!(framing, AnswerFraming { chunked: false, close: true });
+        }
+    }
+
+    #[test]
+    fn a_1xx_a_204_and_a_304_have_neither_length_nor_coding() {
+        for status in [101, 204, 304] {
+            for body in [AnswerBody::Length(5), AnswerBody::Unknown, AnswerBody::UntilClose] {
+                let (text, framing) = answer(status, Version::Http11, true, body);
+                assert_eq!(text, format!("HTTP/1.1 {status} {}\r\n\r\n", reason(status)));
+                assert_eq!(framing, AnswerFraming { chunked: false, close: false });
+            }
+        }
+        assert!(answer(204, Version::Http11, false, AnswerBody::Length(0)).0.contains("Connection: close"));
+    }
+
+    #[test]
+    fn no_answer_has_both_a_length_and_a_transfer_encoding_and_none_is_chunked_for_1_0() {
+        for version in [Version::Http10, Version::Http11] {
+            for status in 100..600 {
+                for body in [AnswerBody::Length(1), AnswerBody::Unknown, AnswerBody::UntilClose] {
+                    let (text, framing) = answer(status, version, true, body);
+                    let chunked = text.contains("Transfer-Encoding");
+                    assert!(!(chunked && text.contains("Content-Length")));
+                    assert_eq!(chunked, framing.chunked);
+                    assert!(!(chunked && version == Version::Http10));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_request_may_close_though_the_client_would_stay() {
+        let request = Request::parse(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        let mut out = Vec::new();
+        assert!(
+            !AnswerHead::to(&request, 200, &DateLine::at(0), &mut out).finish(AnswerBody::Length(0)).close
+        );
+        let head = AnswerHead::to(&request, 200, &DateLine::at(0), &mut out).closing();
+        assert!(head.finish(AnswerBody::Length(0)).close);
+        assert!(out.ends_with(b"Connection: close\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_upgrade_writes_its_own_connection_field() {
+        let mut out = Vec::new();
+        let head = AnswerHead::new(101, Version::Http11, false, &DateLine::at(0), &mut out);
+        let framing =
+            head.field("Connection", "Upgrade").field("Upgrade", "websocket").finish(AnswerBody::Length(0));
+        assert_eq!(framing, AnswerFraming { chunked: false, close: false });
+        assert!(out.ends_with(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_value_cannot_end_its_line() {
+        let mut out = Vec::new();
+        write_value(b"a\r\nSet-Cookie: b\0\tc\x7f\xe4", &mut out);
+        assert_eq!(out, b"a  Set-Cookie: b \tc \xe4");
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "a control character in Location")]
+    fn a_value_that_would_end_its_line_is_a_bug_of_ours() {
+        let mut out = Vec::new();
+        let head = AnswerHead::new(302, Version::Http11, true, &DateLine::at(0), &mut out);
+        let _ = head.field("Location", "/\r\nSet-Cookie: a");
+    }
+
+    #[test]
+    fn the_date_follows_the_clock_both_ways_and_stops_at_its_last_year() {
+        let mut date = DateLine::at(0);
+        assert_eq!(date.line(), DATE_LINE);
+        for (unix_s, text) in [
+            (1_700_000_000, "Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"),
+            (1_700_000_001, "Date: Tue, 14 Nov 2023 22:13:21 GMT\r\n"),
+            (951_782_400, "Date: Tue, 29 Feb 2000 00:00:00 GMT\r\n"),
+            (0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"),
+            (u64::MAX, "Date: Fri, 31 Dec 9999 23:59:59 GMT\r\n"),
+        ] {
+            date.advance(unix_s);
+            assert_eq!(date.line(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_sink_with_room_is_not_allocated_again() {
+        let mut out = Vec::with_capacity(512);
+        let before = out.as_ptr();
+        let head = AnswerHead::new(200, Version::Http11, true, &DateLine::at(0), &mut out);
+        head.content_type("text/html").number("Retry-After", u64::MAX).finish(AnswerBody::Length(u64::MAX));
+        chunk_head(usize::MAX, &mut out);
+        assert_eq!(out.as_ptr(), before);
+    }
+
+    #[test]
+    fn a_chunk_begins_with_its_size_in_hexadecimal() {
+        let mut out = Vec::new();
+        chunk_head(1, &mut out);
+        chunk_head(0xabc, &mut out);
+        assert_eq!(out, b"1\r\nabc\r\n");
     }
 }

@@ -237,3 +237,197 @@ fn too_large() -> Refusal {
 fn fatal(detail: &'static str) -> Refusal {
     Refusal::fatal(400, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What comes of `input`, handed over in pieces that end at `ends`: the data, the bytes used, whether it is complete.
+    fn read_in(ends: &[usize], input: &[u8], bytes_max: u64) -> Result<(Vec<u8>, usize, bool), u16> {
+        let mut reader = BodyReader::new(BodyFraming::Chunked, bytes_max).expect("nothing was announced");
+        let mut body = Vec::new();
+        let mut used = 0;
+        for end in ends {
+            while used < *end {
+                let progress = reader.read(&input[used..*end], &mut body).map_err(|refusal| {
+                    assert!(refusal.close, "where the body ends is unknown");
+                    refusal.status
+                })?;
+                used += progress.used;
+                if progress.done {
+                    return Ok((body, used, true));
+                }
+                assert_eq!(used, *end, "an unfinished body takes all it is given");
+            }
+        }
+        Ok((body, used, reader.is_done()))
+    }
+
+    /// Reads in one piece and byte by byte, which must agree, and gives the data of a complete body.
+    fn read(input: impl AsRef<[u8]>) -> Result<Vec<u8>, u16> {
+        let input = input.as_ref();
+        let at_once = read_in(&[input.len()], input, 1_000_000);
+        let bytewise: Vec<_> = (1..=input.len()).collect();
+        assert_eq!(at_once, read_in(&bytewise, input, 1_000_000), "pieces matter");
+        let (body, used, done) = at_once?;
+        assert!(done && used == input.len(), "the tests hand in complete bodies");
+        Ok(body)
+    }
+
+    #[test]
+    fn a_request_without_a_body_is_done_at_once() {
+        for framing in [BodyFraming::None, BodyFraming::Length(0)] {
+            let mut reader = BodyReader::new(framing, 0).unwrap();
+            assert!(reader.is_done());
+            assert_eq!(reader.skip(b"GET"), Ok(BodyProgress { used: 0, done: true }));
+        }
+    }
+
+    #[test]
+    fn a_length_ends_the_body_and_leaves_the_next_request_alone() {
+        let mut reader = BodyReader::new(BodyFraming::Length(5), 5).unwrap();
+        let mut body = Vec::new();
+        assert_eq!(reader.read(b"he", &mut body), Ok(BodyProgress { used: 2, done: false }));
+        assert_eq!(reader.read(b"", &mut body), Ok(BodyProgress { used: 0, done: false }));
+        assert_eq!(reader.read(b"lloGET /", &mut body), Ok(BodyProgress { used: 3, done: true }));
+        assert_eq!(body, b"hello");
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_a_413_before_a_byte_is_read() {
+        assert!(BodyReader::new(BodyFraming::Length(100), 100).is_ok());
+        let refusal = BodyReader::new(BodyFraming::Length(101), 100).unwrap_err();
+        assert_eq!((refusal.status, refusal.close), (413, true));
+    }
+
+    #[test]
+    fn chunks_are_put_together_and_the_next_request_is_left_alone() {
+        let input = b"5\r\nhello\r\n00000001\r\n \r\nA\r\n0123456789\r\n0\r\n\r\nGET /";
+        let (body, used, done) = read_in(&[input.len()], input, 100).unwrap();
+        assert_eq!((body.as_slice(), done), (&b"hello 0123456789"[..], true));
+        assert_eq!(&input[used..], b"GET /");
+    }
+
+    #[test]
+    fn a_body_that_nobody_wants_is_skipped_to_the_same_place() {
+        let mut reader = BodyReader::new(BodyFraming::Chunked, 10).unwrap();
+        assert_eq!(reader.skip(b"1\r\nx\r\n0\r\n\r\nGET"), Ok(BodyProgress { used: 11, done: true }));
+    }
+
+    #[test]
+    fn a_chunk_size_is_one_to_eight_hexadecimal_digits() {
+        assert_eq!(read("0\r\n\r\n"), Ok(vec![]));
+        assert_eq!(read("00000000\r\n\r\n"), Ok(vec![]));
+        for size in
+            ["", "000000000", "000000001", "g", "-1", "+1", "0x1", " 1", "1 ", "1\t", "1.0", "\u{b2}", "1_0"]
+        {
+            assert_eq!(read(format!("{size}\r\nx\r\n0\r\n\r\n")), Err(400), "{size:?}");
+        }
+        assert_eq!(read(";a=b\r\n\r\n"), Err(400), "an extension of nothing");
+    }
+
+    #[test]
+    fn a_chunk_size_line_ends_in_cr_lf_and_nothing_else() {
+        for end in ["\n", "\r", "\rx", "\r\r\n", "\n\r"] {
+            assert_eq!(read(format!("1{end}x\r\n0\r\n\r\n")), Err(400), "{end:?}");
+            assert_eq!(read(format!("1;a{end}x\r\n0\r\n\r\n")), Err(400), "{end:?} behind an extension");
+        }
+    }
+
+    #[test]
+    fn chunk_data_is_followed_by_cr_lf_and_nothing_else() {
+        for end in ["\n", "\rx", "x\r\n", "\r\r\n", "0\r\n"] {
+            assert_eq!(read(format!("1\r\nx{end}0\r\n\r\n")), Err(400), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn data_of_the_limit_is_read_and_one_byte_more_is_a_413_at_the_size() {
+        let whole = b"8\r\n12345678\r\n2\r\n90\r\n0\r\n\r\n";
+        assert_eq!(read_in(&[whole.len()], whole, 10), Ok((b"1234567890".to_vec(), whole.len(), true)));
+        assert_eq!(read_in(&[15], whole, 9), Err(413), "the second size, its line not yet ended");
+        assert_eq!(read_in(&[14], whole, 9), Ok((b"12345678".to_vec(), 14, false)));
+        assert_eq!(read_in(&[9], b"ffffffff\r", 1_000), Err(413));
+    }
+
+    #[test]
+    fn extensions_are_ignored() {
+        assert_eq!(read(b"1;a\r\nx\r\n0;b=\"c;\td\xe4\"\r\n\r\n"), Ok(b"x".to_vec()));
+        assert_eq!(read("1;a\0\r\nx\r\n0\r\n\r\n"), Err(400));
+    }
+
+    #[test]
+    fn an_extension_of_the_limit_is_read_and_one_byte_more_is_a_400() {
+        let body = |bytes: u32| format!("0;{}\r\n\r\n", "a".repeat(bytes as usize - 1));
+        assert_eq!(read(body(LINE_BYTES_MAX)), Ok(vec![]));
+        assert_eq!(read(body(LINE_BYTES_MAX + 1)), Err(400));
+    }
+
+    #[test]
+    fn all_extensions_and_trailers_together_are_bounded() {
+        let chunk = format!("1;{}\r\nx\r\n", "a".repeat(1023));
+        let body = |trailer| format!("{}0\r\n{trailer}\r\n", chunk.repeat(63));
+        let rest = (EXTENSION_BYTES_MAX - 63 * 1024) as usize;
+        assert_eq!(read(body(format!("T:{}\r\n", "a".repeat(rest - 2)))), Ok(b"x".repeat(63)));
+        assert_eq!(read(body(format!("T:{}\r\n", "a".repeat(rest - 1)))), Err(400));
+    }
+
+    #[test]
+    fn trailers_are_checked_and_dropped() {
+        assert_eq!(read("1\r\nx\r\n0\r\nA: b\r\nContent-Length: 7\r\nE:\r\n\r\n"), Ok(b"x".to_vec()));
+        for trailer in
+            ["nothing", ": v", " folded: v", "A : b", "A: b\n", "A: b\rC: d", "A: \0", "GET / HTTP/1.1"]
+        {
+            assert_eq!(read(format!("0\r\n{trailer}\r\n\r\n")), Err(400), "{trailer:?}");
+        }
+        let trailer = |bytes: u32| format!("0\r\nT:{}\r\n\r\n", "a".repeat(bytes as usize - 2));
+        assert_eq!(read(trailer(LINE_BYTES_MAX)), Ok(vec![]));
+        assert_eq!(read(trailer(LINE_BYTES_MAX + 1)), Err(400));
+    }
+
+    /// Bytes that are nearly a chunked body.
+    fn nearly_chunked() -> impl Strategy<Value = Vec<u8>> {
+        let chunk = prop::collection::vec(any::<u8>(), 1..20).prop_map(|data| {
+            let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
+            chunk.extend_from_slice(&data);
+            chunk.extend_from_slice(b"\r\n");
+            chunk
+        });
+        let piece = prop_oneof![
+            6 => chunk,
+            1 => "[0-9a-f]{1,9}(;[a-z]{0,5})?\r\n".prop_map(String::into_bytes),
+            1 => "[A-Z]{1,3}: [a-z]{0,3}\r\n".prop_map(String::into_bytes),
+            2 => Just(b"0\r\n\r\n".to_vec()),
+            1 => "[\r\n;0 x]".prop_map(String::into_bytes),
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_what_the_whole_gives(
+            input in nearly_chunked(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(input.len() + 1)).chain([input.len()]).collect();
+            ends.sort_unstable();
+            prop_assert_eq!(read_in(&ends, &input, 60), read_in(&[input.len()], &input, 60));
+        }
+
+        #[test]
+        fn what_is_sent_in_chunks_arrives(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..5),
+        ) {
+            let mut input = Vec::new();
+            for data in &chunks {
+                super::super::chunk_head(data.len(), &mut input);
+                input.extend_from_slice(data);
+                input.extend_from_slice(super::super::CHUNK_END);
+            }
+            input.extend_from_slice(super::super::LAST_CHUNK);
+            prop_assert_eq!(read_in(&[input.len()], &input, 10_000), Ok((chunks.concat(), input.len(), true)));
+        }
+    }
+}

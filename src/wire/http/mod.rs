@@ -16,6 +16,8 @@ mod authority;
 mod body;
 mod path;
 mod request;
+#[cfg(test)]
+mod rules;
 mod scan;
 
 pub use answer::{
@@ -24,8 +26,8 @@ pub use answer::{
 pub use authority::Authority;
 pub use body::{BodyFraming, BodyProgress, BodyReader, EXTENSION_BYTES_MAX, LINE_BYTES_MAX};
 pub use path::{decode_path, is_plain_path};
-pub use request::{FIELDS_CEILING, Fields, Method, Request, Version};
-pub use scan::{EMPTY_LINES_MAX, HeadLimits, HeadScan, METHOD_BYTES_MAX};
+pub use request::{Fields, Method, Request, Version};
+pub use scan::{EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, HeadScan, METHOD_BYTES_MAX};
 
 /// Whether `byte` may stand in a token: a method, a field's name, a connection option (RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {

@@ -10,11 +10,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Authority, BodyFraming, is_control};
+use super::{Authority, BodyFraming, FIELDS_CEILING, is_token_byte};
 use crate::wire::refusal::Refusal;
-
-/// Field lines in one head, whatever [`HeadLimits`](super::HeadLimits) says: `httparse` wants an array for them.
-pub const FIELDS_CEILING: usize = 128;
 
 /// A method that some route may allow. All others are refused with a 501.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +79,13 @@ impl<'a> Request<'a> {
     pub fn parse(head: &'a [u8]) -> Result<Self, Refusal> {
         let head = skip_empty_lines(head);
         let (line, lines) = split_line(head).ok_or_else(|| fatal("a head without a line end"))?;
-        let (method, target, version) = split_request_line(line)?;
+        let [method, target, version] = split_request_line(line)?;
         let version = parse_version(version)?;
         let method = parse_method(method)?;
         let target = parse_target(method, target)?;
         check_fields(head)?;
         let fields = Fields { lines };
-        let framing = Framing::read(fields)?;
+        let framing = Framing::read(fields.clone())?;
         let host = framing.host(version)?;
         Ok(Request {
             method,
@@ -106,7 +103,7 @@ impl<'a> Request<'a> {
 
     /// The value of the first field called `name`, in any case, without the white space around it.
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.clone().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// All fields in the order they came, names in the case they came in.
@@ -128,7 +125,7 @@ impl<'a> Request<'a> {
 }
 
 /// The fields of a head, one `(name, value)` after the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fields<'a> {
     /// Invariant: checked by `check_fields`, ends with the empty line.
     lines: &'a [u8],
@@ -264,10 +261,10 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// RFC 9112 §3: one space between the three parts, and none anywhere else.
-fn split_request_line(line: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Refusal> {
+fn split_request_line(line: &[u8]) -> Result<[&[u8]; 3], Refusal> {
     let mut parts = line.split(|byte| *byte == b' ');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(method), Some(target), Some(version), None) => Ok((method, target, version)),
+        (Some(method), Some(target), Some(version), None) => Ok([method, target, version]),
         _ => Err(fatal("a malformed request line; expected METHOD TARGET HTTP/1.1, one space between them")),
     }
 }
@@ -295,12 +292,10 @@ fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
         b"PATCH" => Ok(Method::Patch),
         b"DELETE" => Ok(Method::Delete),
         // TRACE would send cookies back to a script; what follows CONNECT would not be HTTP.
-        _ if !method.is_empty() && method.iter().all(|byte| super::is_token_byte(*byte)) => {
-            Err(Refusal::fatal(
-                501,
-                "a method that is not implemented; try GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
-            ))
-        }
+        _ if !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)) => Err(Refusal::fatal(
+            501,
+            "a method that is not implemented; try GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
+        )),
         _ => Err(fatal("a malformed method; expected METHOD TARGET HTTP/1.1")),
     }
 }
@@ -362,7 +357,7 @@ fn check_fields(head: &[u8]) -> Result<(), Refusal> {
     if memchr::memchr_iter(b'\n', head).any(bare_lf) {
         return Err(fatal("a line feed without a carriage return; lines end in CR LF"));
     }
-    let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
+    let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING as usize];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut table) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
@@ -373,9 +368,6 @@ fn check_fields(head: &[u8]) -> Result<(), Refusal> {
         Err(_) => {
             return Err(fatal("a malformed header field; expected NAME: VALUE, no space before the colon"));
         }
-    }
-    if parsed.headers.iter().any(|field| field.value.iter().any(|byte| is_control(*byte))) {
-        return Err(fatal("a control character in a header field"));
     }
     Ok(())
 }
