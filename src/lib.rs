@@ -2,4 +2,6 @@
 
 pub mod config;
 pub mod kit;
+#[cfg(feature = "shell")]
+pub mod shell;
 pub mod wire;
