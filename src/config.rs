@@ -97,11 +97,11 @@ pub struct Limits {
     /// The most spaces that the clock's `?padding=` may ask for before each tick. Default 4,096: the
     /// most that any browser buffered; each tick of each such connection pays for them.
     pub padding_max: usize,
-    /// A file that is served from `static`, in bytes; a larger one is a 404. Default 16 MiB: it is
+    /// A file that is served from `static`, in bytes; a larger one is refused. Default 16 MiB: it is
     /// read in one piece, by the thread that does everything else.
     #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
     pub static_file_bytes_max: usize,
-    /// Channels at one time; publishing or subscribing to one more is a 503. Default 100,000: their
+    /// Channels at one time; publishing or subscribing to one more is refused. Default 100,000: their
     /// names come from strangers.
     pub channels_max: usize,
     /// Messages in a channel's history. Default 1,000, or fewer if one of the next two is reached.
@@ -444,9 +444,11 @@ mod tests {
         assert_eq!(Settings { hosts, ..Settings::default() }.validate(), Ok(()));
     }
 
+    type Zero = fn(&mut Limits);
+
     #[test]
     fn zero_is_refused_where_it_makes_no_sense() {
-        let orders: [(&str, fn(&mut Limits)); 15] = [
+        let orders: [(&str, Zero); 15] = [
             ("target-bytes-max", |limits| limits.target_bytes_max = 0),
             ("head-bytes-max", |limits| limits.head_bytes_max = 0),
             ("fields-max", |limits| limits.fields_max = 0),

@@ -52,36 +52,36 @@ enum Action {
 /// What may be said on the command line; it wins over the file.
 #[derive(Args)]
 struct Flags {
-    /// Listen here instead of on 127.0.0.1:8080; also [::1]:80, 8080, unix:PATH; repeatable
-    #[arg(long, value_name = "ADDR", help_heading = "Where")]
+    /// Listen here, not on 127.0.0.1:8080: [::1]:80, 8080, unix:PATH; repeatable
+    #[arg(long, value_name = "ADDR", help_heading = "Serving")]
     listen: Vec<Address>,
 
+    /// Serve the files of this directory, before the embedded pages
+    #[arg(long = "static", value_name = "DIR", help_heading = "Serving")]
+    static_dir: Option<PathBuf>,
+
     /// A name by which browsers may reach this server; "*" for any; repeatable
-    #[arg(long = "host", value_name = "NAME", help_heading = "Where")]
+    #[arg(long = "host", value_name = "NAME", help_heading = "Serving")]
     hosts: Vec<String>,
 
     /// Let everybody who can reach a public address publish there
-    #[arg(long, help_heading = "Where")]
+    #[arg(long, help_heading = "Serving")]
     open: bool,
 
-    /// Serve the files of this directory, before the embedded pages
-    #[arg(long = "static", value_name = "DIR", help_heading = "What")]
-    static_dir: Option<PathBuf>,
-
     /// Read settings from this file
-    #[arg(long, value_name = "FILE", help_heading = "How")]
+    #[arg(long, value_name = "FILE", help_heading = "Running")]
     config: Option<PathBuf>,
 
     /// Hold at most this many connections; 0: what the descriptor limit allows
-    #[arg(long, value_name = "N", help_heading = "How")]
+    #[arg(long, value_name = "N", help_heading = "Running")]
     max_connections: Option<u32>,
 
     /// Log this and what is worse: error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL", hide_possible_values = true, help_heading = "How")]
+    #[arg(long, value_name = "LEVEL", hide_possible_values = true, help_heading = "Running")]
     log_level: Option<LogLevel>,
 
     /// Log text for people, or json for programs
-    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = "How")]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = "Running")]
     log_format: Option<LogFormat>,
 }
 
