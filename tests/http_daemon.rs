@@ -186,7 +186,7 @@ fn an_answer_that_is_on_its_way_is_finished_before_it_stops() {
 #[test]
 fn it_stops_in_time_even_when_a_reader_does_not_read() {
     let scratch = Scratch::new();
-    scratch.write("large.bin", vec![b'x'; 30_000_000]);
+    scratch.write("large.bin", vec![b'x'; 15_000_000]);
     let mut server = Setup::default().pages(scratch.path()).start();
     let mut client = Client::narrow(&server);
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -198,7 +198,7 @@ fn it_stops_in_time_even_when_a_reader_does_not_read() {
 #[test]
 fn a_second_signal_means_now() {
     let scratch = Scratch::new();
-    scratch.write("large.bin", vec![b'x'; 30_000_000]);
+    scratch.write("large.bin", vec![b'x'; 15_000_000]);
     let mut server = Setup::default().pages(scratch.path()).start();
     let mut client = Client::narrow(&server);
     client.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -12,6 +12,7 @@
 
 pub mod answer;
 pub mod case;
+pub mod chat;
 pub mod client;
 pub mod server;
 
