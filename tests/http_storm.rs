@@ -81,15 +81,15 @@ fn check(words: &[u8], unfinished: bool) -> Result<(), String> {
         if head.status >= 400 && find(&rest[..rest.len().min(500)], CANARY.as_bytes()).is_some() {
             return Err("an error page reflects the request".to_owned());
         }
+        // No page of ours begins like a status line, so this is the next answer, and the last was one to HEAD.
         let bodiless = rest.is_empty() || rest.starts_with(b"HTTP/1.1 ");
-        rest = match head.framing {
-            Framing::Nothing => rest,
-            Framing::Length(length) if rest.len() >= length => &rest[length..],
-            Framing::Close => b"",
+        let chunks = find(rest, b"0\r\n\r\n").map(|at| at + 5);
+        rest = match (head.framing, chunks) {
+            (Framing::Nothing, _) => rest,
             _ if bodiless => rest,
-            Framing::Chunked if find(rest, b"0\r\n\r\n").is_some() => {
-                &rest[find(rest, b"0\r\n\r\n").map_or(0, |at| at + 5)..]
-            }
+            (Framing::Length(length), _) if rest.len() >= length => &rest[length..],
+            (Framing::Chunked, Some(length)) => &rest[length..],
+            (Framing::Close, _) => b"",
             _ if unfinished => b"",
             _ => return Err("a body cut off".to_owned()),
         };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::{Scratch, holds_within, until};
 
@@ -150,8 +150,19 @@ impl Server {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid() as i32).expect("a child has an id");
-        kill_process(pid, signal).expect("the child has not been waited for");
+        kill_process(self.process(), signal).expect("the child has not been waited for");
+    }
+
+    /// Changes how many descriptors the running process may have.
+    pub fn allow_descriptors(&self, most: u64) {
+        // The hard limit stays, or it could not be lifted again.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(most), maximum };
+        prlimit(Some(self.process()), Resource::Nofile, limit).expect("the child is ours");
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_raw(self.pid() as i32).expect("a child has an id")
     }
 
     /// Waits for the end of the process.
