@@ -11,7 +11,7 @@ use crate::wire::http::{AnswerBody, AnswerFraming, AnswerHead};
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
-use super::conn::{Phase, Socket};
+use super::conn::{Mark, Phase, Socket};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -54,7 +54,9 @@ impl<S: Socket> Engine<S> {
     /// Answers with a refusal; a fatal one is the last answer on this connection.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.crowd.stats.refusals += 1;
-        self.crowd[index].exchange.keep_alive &= !refusal.close;
+        if refusal.close {
+            self.crowd[index].marks.clear(Mark::KeepAlive);
+        }
         let mut text = refusal.detail.into_owned();
         text.push('\n');
         self.answer(index, refusal.status, |head| head.content_type(TEXT).lines(NOSNIFF), text.as_bytes());
@@ -83,7 +85,7 @@ impl<S: Socket> Engine<S> {
             if known { head.finish(length) } else { head.content_type(page.media_type).finish(length) }
         };
         let framing = self.draft_head(index, status, fields);
-        if known || self.crowd[index].exchange.head_only {
+        if known || self.crowd[index].exchange().head_only {
             self.crowd.send(index, &self.draft);
         } else {
             self.crowd.send_frame(index, &self.draft, &page.body);
@@ -100,7 +102,7 @@ impl<S: Socket> Engine<S> {
             let head = head.content_type("text/html; charset=utf-8").lines(UNCACHED).lines(UNBUFFERED);
             head.finish(AnswerBody::UntilClose)
         });
-        if self.crowd[index].exchange.head_only {
+        if self.crowd[index].exchange().head_only {
             self.crowd.send(index, &self.draft);
             return self.crowd.end_exchange(index, !framing.close);
         }
@@ -116,7 +118,7 @@ impl<S: Socket> Engine<S> {
 
     fn say(&mut self, index: u32, channel: &str, text: &str) {
         // A HEAD asks what a GET would answer, and must not change anything (RFC 9110 §9.3.2).
-        if !text.is_empty() && !self.crowd[index].exchange.head_only {
+        if !text.is_empty() && !self.crowd[index].exchange().head_only {
             let now = self.crowd.now;
             if let Err(refusal) = self.publish(channel, text, now) {
                 return self.refuse(index, refusal);
@@ -126,8 +128,7 @@ impl<S: Socket> Engine<S> {
     }
 
     fn hear(&mut self, index: u32, channel: &str, since: Since) {
-        let exchange = self.crowd[index].exchange;
-        if exchange.head_only {
+        if self.crowd[index].exchange().head_only {
             let framing = self.draft_head(index, 200, |head| {
                 head.content_type("application/json").lines(UNCACHED).finish(AnswerBody::Unknown)
             });
@@ -136,11 +137,12 @@ impl<S: Socket> Engine<S> {
         }
         match self.hub.poll(channel, since, index, self.crowd.now) {
             Ok(Poll::News(news)) => {
+                let manner = self.crowd[index].manner();
                 let mut answers = Answers::default();
-                let bytes = answers.bytes(&news, exchange.manner(), &self.crowd.date);
+                let bytes = answers.bytes(&news, manner, &self.crowd.date);
                 self.crowd.stats.polls_answered += 1;
                 self.crowd.send(index, bytes);
-                self.crowd.end_exchange(index, exchange.manner().survives());
+                self.crowd.end_exchange(index, manner.survives());
             }
             Ok(Poll::Held(seat)) => {
                 self.crowd[index].phase = Phase::Poll(seat);
@@ -160,7 +162,7 @@ impl<S: Socket> Engine<S> {
     ) {
         let length = AnswerBody::Length(body.len() as u64);
         let framing = self.draft_head(index, status, |head| fields(head).finish(length));
-        if !self.crowd[index].exchange.head_only {
+        if !self.crowd[index].exchange().head_only {
             self.draft.extend_from_slice(body);
         }
         self.crowd.send(index, &self.draft);
@@ -174,7 +176,7 @@ impl<S: Socket> Engine<S> {
         status: u16,
         finish: impl FnOnce(AnswerHead<'_>) -> AnswerFraming,
     ) -> AnswerFraming {
-        let exchange = self.crowd[index].exchange;
+        let exchange = self.crowd[index].exchange();
         self.draft.clear();
         finish(AnswerHead::new(
             status,

@@ -10,7 +10,7 @@ use crate::transport::long_poll;
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
-use super::conn::{Exchange, Phase, Socket};
+use super::conn::{Exchange, Mark, Phase, Socket};
 use super::stats::Hangup;
 
 /// Between two ticks of a connection.
@@ -23,7 +23,7 @@ impl<S: Socket> Engine<S> {
     pub(super) fn fire_timers(&mut self) {
         for _ in 0..FIRED_PER_TURN {
             let Some((index, due_ms)) = self.crowd.wheel.pop(self.crowd.now.mono_ms()) else { return };
-            if !self.crowd[index].dead {
+            if !self.crowd[index].is_dead() {
                 self.fire(index, due_ms);
             }
         }
@@ -41,7 +41,7 @@ impl<S: Socket> Engine<S> {
             Phase::Clock { padding } => self.send_tick(index, due_ms, padding),
             Phase::Poll(_) => self.keep_poll_alive(index),
             Phase::Head if conn.input.as_ref().is_some_and(|input| input.scan.started()) => {
-                self.crowd[index].exchange = Exchange::NONE;
+                self.crowd[index].begin_exchange(Exchange::NONE);
                 self.refuse(
                     index,
                     Refusal::fatal(408, "the head of the request did not come to its end in time"),
@@ -89,13 +89,13 @@ impl<S: Socket> Engine<S> {
     /// One more space for a held poll: it keeps the connection alive on its way, and if nobody
     /// is there any more, the kernel will say so.
     pub(super) fn keep_poll_alive(&mut self, index: u32) {
-        let manner = self.crowd[index].exchange.manner();
+        let manner = self.crowd[index].manner();
         self.draft.clear();
         if manner.begun {
             long_poll::space(manner, &mut self.draft);
         } else {
             long_poll::begin(manner, &self.crowd.date, &mut self.draft);
-            self.crowd[index].exchange.begun = true;
+            self.crowd[index].marks.set(Mark::Begun);
         }
         if self.crowd[index].outbox.is_empty() {
             self.crowd.send(index, &self.draft);
