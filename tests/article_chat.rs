@@ -3,10 +3,8 @@
 
 mod common;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use common::chat::{News, ask, ask_on, encoded, poll, say, say_on};
-use common::{Asked, CANARY, Client, Server, Setup, let_pass, until};
+use common::{Asked, CANARY, Client, Server, Setup, let_pass, unix_s, until};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
@@ -242,8 +240,7 @@ fn a_cursor_is_the_time_in_seconds_with_its_microseconds() {
     let news = ask(&server, "/chat/", "0");
     let (whole, fraction) = news.timestamp.split_once('.').expect("a decimal fraction");
     assert!(fraction.len() == 6 && fraction.bytes().all(|b| b.is_ascii_digit()), "{}", news.timestamp);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("later than 1970").as_secs();
-    assert!(whole.parse::<u64>().expect("digits").abs_diff(now) <= 10, "{}", news.timestamp);
+    assert!(whole.parse::<u64>().expect("digits").abs_diff(unix_s()) <= 10, "{}", news.timestamp);
 }
 
 #[test]

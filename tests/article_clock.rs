@@ -3,16 +3,10 @@
 
 mod common;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use common::{Asked, Client, Head, Server, find, readable};
+use common::{Asked, Client, Head, Server, find, readable, unix_s};
 
 const CALL: &str = "<script type=\"text/javascript\">comet.printServerTime(";
 const END: &str = ");</script>";
-
-fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("later than 1970").as_secs()
-}
 
 /// Opens a clock and takes its answer's head.
 fn open(server: &Server, target: &str, version: &str) -> (Client, Head) {

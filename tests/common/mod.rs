@@ -20,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use answer::{Answer, Asked, Framing, Head};
 pub use case::{After, Case, case, conform};
@@ -53,6 +53,11 @@ pub fn holds_within(patience: Duration, mut condition: impl FnMut() -> bool) -> 
 /// Lets time pass because the passing of time is what the test is about: a deadline, an idle spell.
 pub fn let_pass(time: Duration) {
     thread::sleep(time);
+}
+
+/// The time as the server should have it, in whole seconds.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("later than 1970").as_secs()
 }
 
 /// Bytes as a person reads them: printable ASCII as it is, the rest escaped, long runs cut in the middle.

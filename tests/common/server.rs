@@ -186,6 +186,12 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map(Iterator::count).unwrap_or(0)
     }
 
+    /// The number its next descriptor will have. It counts, not their number: some are inherited, and lie far out.
+    pub fn free_descriptor(&self) -> u64 {
+        let taken = |n: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{n}", self.pid())).is_ok();
+        (0..).find(|n| !taken(n)).expect("numbers do not end")
+    }
+
     /// How often the process went to sleep because it had nothing to do.
     pub fn naps(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
