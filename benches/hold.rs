@@ -82,6 +82,7 @@ fn hold_clocks(server: &Server, options: &Options) {
     crowd.listen(SETTLING);
     print_memory(pss, server.pss_bytes(), options.connections);
     let (heard, cpu, naps) = (crowd.ticks(), server.cpu(), server.naps());
+    let queued = (queued(server.child.id()), queued(std::process::id()));
     crowd.longest_turn = Duration::ZERO;
     crowd.listen(Duration::from_secs(options.seconds.into()));
     let (heard, cpu, naps) = (crowd.ticks() - heard, server.cpu() - cpu, server.naps() - naps);
@@ -91,6 +92,7 @@ fn hold_clocks(server: &Server, options: &Options) {
     row("server CPU", &format!("{:.2} s while it sent {heard} ticks: {each:.2} us each", cpu.as_secs_f64()));
     row("server's sleeps", &naps.to_string());
     row("client's longest turn", &format!("{:.2} ms", crowd.longest_turn.as_secs_f64() * 1e3));
+    print_contention(&[("server", server.child.id(), queued.0), ("client", std::process::id(), queued.1)]);
 }
 
 fn hold_polls(server: &Server, options: &Options) {
@@ -128,6 +130,22 @@ fn print_memory(before: i64, after: i64, connections: usize) {
     let each = (after - before) as f64 / connections as f64;
     let (before, after) = (before / 1024, after / 1024);
     row("server memory", &format!("{each:.1} bytes per connection (PSS {before} KiB, then {after} KiB)"));
+}
+
+/// How long each was ready to run and had no core, since it had queued for the time given. When
+/// this is not next to nothing, the machine was busy with others and the lateness is theirs.
+fn print_contention(of: &[(&str, u32, Duration)]) {
+    let waited = |(name, pid, before): &(&str, u32, Duration)| {
+        format!("{name} {:.2} s", (queued(*pid) - *before).as_secs_f64())
+    };
+    row("waited for a core", &of.iter().map(waited).collect::<Vec<_>>().join(", "));
+}
+
+/// How long a process of one thread has been ready to run without a core.
+fn queued(pid: u32) -> Duration {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it lives");
+    let nanoseconds = schedstat.split_whitespace().nth(1).and_then(|n| n.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("the kernel tells"))
 }
 
 fn row(name: &str, value: &str) {
