@@ -88,23 +88,27 @@ function show({ msg, timestamp }) {
   const [, who, what] = msg.match(/^([^:]{1,24}): (.+)$/s) ?? [null, "", msg];
   const when = new Date(timestamp * 1000);
 
-  const time = document.createElement("time");
-  time.dateTime = when.toISOString();
-  time.textContent = when.toLocaleTimeString("en-GB", { timeStyle: "short" });
   // bdi: a name or a text that is written from right to left turns nothing else around.
-  const name = document.createElement("bdi");
+  const name = element("bdi", who);
   name.className = "who";
-  name.textContent = who;
-  const text = document.createElement("bdi");
-  text.textContent = what;
-  const line = document.createElement("li");
-  line.append(time, " ", ...(who ? [name, " "] : []), text);
+  const words = element("p");
+  words.append(...(who ? [name, " "] : []), element("bdi", what));
+  const time = element("time", when.toLocaleTimeString("en-GB", { timeStyle: "short" }));
+  time.dateTime = when.toISOString();
+  const line = element("li");
+  line.append(words, time);
 
   // Who has scrolled up to read is left in peace; everyone else sees the newest line.
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   log.append(line);
   if (log.children.length > LINES_MAX) log.firstChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function element(tag, text = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
 }
 
 // ---- Speaking ----
