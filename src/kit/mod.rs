@@ -1,4 +1,12 @@
-//! The kit: clock, frame, outbox, timer wheel. Standard library only.
+//! The kit: what every room needs and no comet server is about.
+//!
+//! Time as a value, names for connections, shared bytes, the unsent rest of a write, and
+//! the timer wheel. Everything here can be understood without the rest of the house.
+//!
+//! Knows: the standard library. Never learns what HTTP, a channel or a socket is.
 
 pub mod clock;
+pub mod frame;
+pub mod id;
+pub mod outbox;
 pub mod wheel;

@@ -1,0 +1,305 @@
+//! The settings as TOML: what an operator writes, and what he reads when he has mistyped.
+//!
+//! Times are written with their unit (`"10s"`), sizes as bytes or with a binary one (`"64KiB"`).
+//! An unknown key is an error, with its line: a limit with a typing error in its name would
+//! otherwise be no limit, and nobody would know.
+//!
+//! Knows: TOML, and how times and sizes are written. Never learns what a setting does.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::{Address, ConfigError, Settings};
+
+impl Settings {
+    /// Reads a configuration file. What it does not mention keeps its default. Not yet validated: flags may follow.
+    pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        Settings::from_toml(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a configuration file; errors call it `name`.
+    pub fn from_toml(text: &str, name: &str) -> Result<Settings, ConfigError> {
+        toml::from_str(text).map_err(|error| mistake(text, name, error))
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "no such file; `encke config` prints one to start from".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".into(),
+        _ => error.to_string(),
+    };
+    ConfigError::new(format!("cannot read {}: {reason}", path.display()))
+}
+
+/// One line: `encke.toml:3: what is wrong`.
+fn mistake(text: &str, name: &str, mut error: toml::de::Error) -> ConfigError {
+    let line = error.span().map_or(1, |span| line_number(text, span.start));
+    // Without its input the error prints the path of the key instead of a picture of the line.
+    error.set_input(None);
+    let printed = error.to_string();
+    let path = printed.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
+    let message = error.message().trim_end().replace('\n', "; ");
+    let sentence = match (message.strip_prefix("unknown field "), path) {
+        (Some(unknown), path) => unknown_key(unknown, path),
+        (None, Some(path)) => format!("{path}: {message}"),
+        (None, None) => message,
+    };
+    ConfigError::new(format!("{name}:{line}: {sentence}"))
+}
+
+/// Says in an operator's words what serde says in a programmer's: "`lisen`, expected one of `listen`, ...".
+fn unknown_key(unknown: &str, table: Option<&str>) -> String {
+    let unquoted = unknown.replace('`', "");
+    let (key, expected) = unquoted.split_once(", expected one of ").unwrap_or((&unquoted, "nothing"));
+    let place = table.map(|table| format!(" in [{table}]")).unwrap_or_default();
+    format!("unknown key \"{key}\"{place}; expected one of {expected}")
+}
+
+fn line_number(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(Place)
+    }
+}
+
+/// `static = "DIR"`, or `""` for none: a file cannot say "nothing" in any other way.
+pub(super) fn directory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// `"10s"`, in milliseconds.
+pub(super) fn time_ms<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    from.deserialize_str(Time)
+}
+
+/// `"64KiB"` or `65536`, in bytes.
+pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    from.deserialize_any(Size)
+}
+
+// These are visitors, not conversions of a string that was read before: an error inside the
+// reader carries its line, one after it only that of the whole list.
+
+struct Place;
+
+impl Visitor<'_> for Place {
+    type Value = Address;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(r#"an address, such as "127.0.0.1:8080""#)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+struct Time;
+
+impl Visitor<'_> for Time {
+    type Value = u64;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(r#"a time with its unit, such as "500ms", "10s" or "25m""#)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        let wrong = || E::invalid_value(de::Unexpected::Str(text), &self);
+        let time = humantime::parse_duration(text).map_err(|_| wrong())?;
+        if !time.subsec_nanos().is_multiple_of(1_000_000) {
+            return Err(E::custom(format!("\"{text}\" is finer than a millisecond, which nothing here is")));
+        }
+        u64::try_from(time.as_millis()).map_err(|_| wrong())
+    }
+}
+
+struct Size;
+
+impl Visitor<'_> for Size {
+    type Value = usize;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(r#"a size in bytes, such as 65536, "64KiB" or "1MiB""#)
+    }
+
+    fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<usize, E> {
+        usize::try_from(bytes).map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<usize, E> {
+        bytes(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+/// Only binary units: KB means a thousand to some and 1,024 to others.
+fn bytes(text: &str) -> Option<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scale: usize = match unit.trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DEFAULT_FILE, Limits, LogFormat, LogLevel};
+    use super::*;
+
+    fn read(text: &str) -> Settings {
+        Settings::from_toml(text, "encke.toml").unwrap()
+    }
+
+    fn complaint(text: &str) -> String {
+        let error = Settings::from_toml(text, "encke.toml").unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        error
+    }
+
+    /// In the default file prose begins with `# `, a setting with `#` alone.
+    fn uncommented() -> String {
+        let is_setting = |rest: &&str| rest.starts_with(|first: char| first.is_ascii_alphabetic());
+        let line = |line: &'static str| line.strip_prefix('#').filter(is_setting).unwrap_or(line);
+        DEFAULT_FILE.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn an_empty_file_and_the_default_file_change_nothing() {
+        assert_eq!(read(""), Settings::default());
+        assert_eq!(read(DEFAULT_FILE), Settings::default());
+    }
+
+    #[test]
+    fn uncommenting_every_setting_gives_the_defaults() {
+        assert_eq!(read(&uncommented()), Settings::default());
+    }
+
+    #[test]
+    fn no_setting_is_missing_in_the_default_file() {
+        let file: toml::Table = uncommented().parse().unwrap();
+        let limits = file["limits"].as_table().unwrap();
+        for (table, stranger) in [(&file, "stranger = 1"), (limits, "[limits]\nstranger = 1")] {
+            // The reader itself says which keys there are.
+            let error = complaint(stranger);
+            let (_, known) = error.split_once("; expected one of ").unwrap();
+            let mut known: Vec<&str> = known.split(", ").collect();
+            known.sort_unstable();
+            assert_eq!(known, table.keys().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_setting_can_be_written() {
+        let settings = read(
+            r#"
+            listen = ["8080", "unix:/run/encke.sock"]
+            static = "/srv/www"
+            open = true
+            hosts = ["comet.example.org"]
+            log-level = "debug"
+            log-format = "json"
+            [limits]
+            connections-max = 5
+            message-bytes-max = 1000
+            head-bytes-max = "64 KiB"
+            history-age = "1h 30m"
+            linger = "0s"
+            "#,
+        );
+        let expected = Settings {
+            listen: vec![Address::loopback(8080), Address::Unix("/run/encke.sock".into())],
+            static_dir: Some("/srv/www".into()),
+            open: true,
+            hosts: vec!["comet.example.org".into()],
+            log_level: LogLevel::Debug,
+            log_format: LogFormat::Json,
+            limits: Limits {
+                connections_max: 5,
+                message_bytes_max: 1_000,
+                head_bytes_max: 65_536,
+                history_age_ms: 5_400_000,
+                linger_ms: 0,
+                ..Limits::default()
+            },
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_table() {
+        let error = complaint("open = false\n\nlisen = []\n");
+        assert!(
+            error.starts_with(r#"encke.toml:3: unknown key "lisen"; expected one of listen, "#),
+            "{error}"
+        );
+        let error = complaint("[limits]\nhead-timeout = \"1s\"\nlisen = 1\n");
+        assert!(
+            error.starts_with(r#"encke.toml:3: unknown key "lisen" in [limits]; expected one of "#),
+            "{error}"
+        );
+        let error = complaint("\nlimits.lisen = 1\n");
+        assert!(
+            error.starts_with(r#"encke.toml:2: unknown key "lisen" in [limits]; expected one of "#),
+            "{error}"
+        );
+        let error = complaint("[limit]\nlisen = 1\n");
+        assert!(error.starts_with(r#"encke.toml:1: unknown key "limit"; expected one of "#), "{error}");
+    }
+
+    #[test]
+    fn a_time_without_a_unit_is_refused() {
+        let expected = r#"expected a time with its unit, such as "500ms", "10s" or "25m""#;
+        assert_eq!(
+            complaint("[limits]\nhead-timeout = 10"),
+            format!("encke.toml:2: limits.head-timeout: invalid type: integer `10`, {expected}")
+        );
+        for wrong in ["10", "ten seconds", "-1s", "", "1x"] {
+            let error = complaint(&format!("[limits]\nlinger = \"{wrong}\""));
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(complaint("[limits]\nlinger = \"10us\"").contains("finer than a millisecond"));
+    }
+
+    #[test]
+    fn a_size_with_a_decimal_unit_is_refused() {
+        for wrong in ["\"64KB\"", "\"64k\"", "-1", "1.5", "\"KiB\"", "\"\"", "\"99999999999GiB\"", "\"+1\""] {
+            let error = complaint(&format!("[limits]\nhead-bytes-max = {wrong}"));
+            assert!(error.starts_with("encke.toml:2: limits.head-bytes-max: invalid "), "{error}");
+            assert!(
+                error.ends_with(r#"expected a size in bytes, such as 65536, "64KiB" or "1MiB""#),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_in_the_file_is_refused_with_the_spellings() {
+        let error = complaint("listen = [\n  \"8080\",\n  \"here\",\n]");
+        assert!(error.starts_with("encke.toml:3: listen"), "{error}");
+        assert!(error.contains(r#""here" is not an address to listen on; write 127.0.0.1:8080"#), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused_in_one_line() {
+        for text in
+            ["open", "open = maybe", "listen = [\"8080\"", "open = true\nopen = true", "[limits", "\u{0}"]
+        {
+            assert!(complaint(text).starts_with("encke.toml:"), "{text}");
+        }
+    }
+}

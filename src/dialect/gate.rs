@@ -1,0 +1,130 @@
+//! Who may ask: the checks that hold for every URL.
+//!
+//! A browser carries out requests for whichever page it shows. Two tricks turn a visitor's
+//! browser against a server that trusts its neighbours. *DNS rebinding*: a name of the
+//! attacker's suddenly points to the server, and his page is "same origin". The name gives him
+//! away: it stands in Host. *Cross-site requests*: his page simply names our URL. The browser
+//! says so, in `Sec-Fetch-Site` or in `Origin`.
+//!
+//! Knows: what a request says of its origin. Never learns what it asks for.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::wire::http::{Authority, Request};
+use crate::wire::refusal::Refusal;
+
+/// The names this server answers to.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    /// Names besides those that are always allowed, in lower case; `*` allows all.
+    names: Vec<String>,
+}
+
+impl Gate {
+    /// A gate for these names and the ones that are always allowed.
+    pub fn new(names: &[String]) -> Self {
+        Gate { names: names.iter().map(|name| name.to_ascii_lowercase()).collect() }
+    }
+
+    /// Refuses (421) a Host that is not ours.
+    ///
+    /// Allowed are the configured names; IP addresses, which nobody can rebind; `localhost` and
+    /// what is under it; and names without a dot, which nobody outside can register.
+    pub fn check_host(&self, host: Option<Authority<'_>>) -> Result<(), Refusal> {
+        let Some(host) = host else { return Ok(()) };
+        let name = host.name.strip_suffix('.').unwrap_or(host.name).to_ascii_lowercase();
+        let ours = is_address(&name)
+            || !name.contains('.')
+            || name.ends_with(".localhost")
+            || self.names.iter().any(|allowed| allowed == "*" || *allowed == name);
+        if ours {
+            return Ok(());
+        }
+        Err(Refusal::new(421, "this server does not go by the name in Host; its operator can allow it with --host NAME"))
+    }
+
+    /// Refuses (403) a request that changes something on behalf of another site's page.
+    pub fn check_same_site(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let allowed = match request.field("Sec-Fetch-Site") {
+            Some(b"same-origin" | b"none") => true,
+            Some(b"cross-site") => false,
+            _ => request.field("Origin").is_none_or(|origin| is_origin_of(origin, request.host)),
+        };
+        if allowed { Ok(()) } else { Err(Refusal::new(403, "a page of another site may not publish here")) }
+    }
+}
+
+fn is_address(name: &str) -> bool {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    bare.map_or(name, |bare| bare).parse::<IpAddr>().is_ok() || bare.is_some_and(|b| b.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Whether `Origin: SCHEME://HOST[:PORT]` names the server that the request was sent to (RFC 6454 §4).
+///
+/// Not compared: the scheme, which a TLS proxy in front of us changes.
+fn is_origin_of(origin: &[u8], host: Option<Authority<'_>>) -> bool {
+    let Some(origin) = std::str::from_utf8(origin).ok() else { return false };
+    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+    let Some(origin) = Authority::parse(authority) else { return false };
+    let default_port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    origin.name.eq_ignore_ascii_case(host.name)
+        && origin.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_is_allowed(gate: &Gate, host: &str) -> bool {
+        gate.check_host(Authority::parse(host)).is_ok()
+    }
+
+    #[test]
+    fn names_that_nobody_outside_can_claim_are_ours() {
+        let gate = Gate::default();
+        for host in ["127.0.0.1:8080", "[::1]:8080", "10.1.2.3", "localhost", "LOCALHOST:1", "a.localhost", "nas"] {
+            assert!(host_is_allowed(&gate, host), "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example:8080", "localhost.evil.example", "evil.example."] {
+            assert!(!host_is_allowed(&gate, host), "{host}");
+        }
+        assert!(gate.check_host(None).is_ok(), "HTTP/1.0 may leave it out");
+    }
+
+    #[test]
+    fn configured_names_are_ours() {
+        let gate = Gate::new(&["Chat.Example.org".into()]);
+        assert!(host_is_allowed(&gate, "chat.example.org:8080"));
+        assert!(!host_is_allowed(&gate, "example.org"));
+        assert!(host_is_allowed(&Gate::new(&["*".into()]), "any.example"));
+    }
+
+    fn may_publish(fields: &str) -> bool {
+        let head = format!("GET /backend.php?msg=x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n{fields}\r\n");
+        Gate::default().check_same_site(&Request::parse(head.as_bytes()).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn only_pages_of_this_server_and_programs_may_publish() {
+        for fields in [
+            "",
+            "Sec-Fetch-Site: same-origin\r\n",
+            "Sec-Fetch-Site: none\r\n",
+            "Origin: http://127.0.0.1:8080\r\n",
+            "Origin: https://127.0.0.1:8080\r\n",
+        ] {
+            assert!(may_publish(fields), "{fields}");
+        }
+        for fields in [
+            "Sec-Fetch-Site: cross-site\r\n",
+            "Sec-Fetch-Site: cross-site\r\nOrigin: http://127.0.0.1:8080\r\n",
+            "Origin: null\r\n",
+            "Origin: http://127.0.0.1\r\n",
+            "Origin: http://evil.example\r\n",
+            "Origin: http://127.0.0.1:8080.evil.example\r\n",
+            "Sec-Fetch-Site: same-site\r\nOrigin: http://127.0.0.1:3000\r\n",
+        ] {
+            assert!(!may_publish(fields), "{fields}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Answers: what a plan comes to.
+//!
+//! Knows: plans, the hub, how an answer is framed. Never learns how a request was read.
+
+use crate::dialect::pages::Page;
+use crate::dialect::{Plan, article};
+use crate::hub::{Poll, Since};
+use crate::transport::iframe::CLOCK_DOCUMENT;
+use crate::transport::long_poll::{Answers, UNCACHED};
+use crate::wire::http::{AnswerBody, AnswerFraming, AnswerHead};
+use crate::wire::refusal::Refusal;
+
+use super::Engine;
+use super::conn::{Phase, Socket};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// On everything that is not a page of an operator's own.
+const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
+
+/// On every page: revalidate, and take the type as it is said.
+const PAGE: &[u8] = b"Cache-Control: no-cache\r\n\
+    X-Content-Type-Options: nosniff\r\n\
+    Referrer-Policy: same-origin\r\n";
+
+/// On our own pages: nothing but what this server serves, in nobody else's frame.
+const STRICT: &[u8] = b"Content-Security-Policy: default-src 'self'; base-uri 'none'; \
+    form-action 'self'; frame-ancestors 'self'\r\n";
+
+/// On the clock's document, beside [`UNCACHED`]: proxies must pass on what they have.
+const UNBUFFERED: &[u8] = b"X-Accel-Buffering: no\r\n";
+
+impl<S: Socket> Engine<S> {
+    /// Does what the request asks for. Its body is complete.
+    pub(super) fn carry_out(&mut self, index: u32, plan: Plan, body: &[u8]) {
+        match plan {
+            Plan::Refuse(refusal) => self.refuse(index, refusal),
+            Plan::Methods { allow, asked } => self.name_methods(index, allow, asked),
+            Plan::Health => self.answer(index, 200, |head| head.content_type(TEXT).lines(NOSNIFF), b"ok\n"),
+            Plan::Page { page, known } => self.show_page(index, &page, known),
+            Plan::Moved { location } => self.answer(index, 301, |head| head.field("Location", &location), b""),
+            Plan::Clock { padding } => self.start_clock(index, padding),
+            Plan::Say { channel, text } => self.say(index, &channel, &text),
+            Plan::Hear { channel, since } => self.hear(index, &channel, since),
+            Plan::Form { channel } => {
+                let plan = article::form(channel, body).unwrap_or_else(Plan::Refuse);
+                self.carry_out(index, plan, &[]);
+            }
+        }
+    }
+
+    /// Answers with a refusal; a fatal one is the last answer on this connection.
+    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+        self.crowd.stats.refusals += 1;
+        self.crowd[index].exchange.keep_alive &= !refusal.close;
+        let mut text = refusal.detail.into_owned();
+        text.push('\n');
+        self.answer(index, refusal.status, |head| head.content_type(TEXT).lines(NOSNIFF), text.as_bytes());
+    }
+
+    fn name_methods(&mut self, index: u32, allow: &'static str, asked: bool) {
+        if asked {
+            return self.answer(index, 204, |head| head.field("Allow", allow), b"");
+        }
+        self.crowd.stats.refusals += 1;
+        let text = format!("this method does not work here; try one of {allow}\n");
+        self.answer(index, 405, |head| head.content_type(TEXT).lines(NOSNIFF).field("Allow", allow), text.as_bytes());
+    }
+
+    fn show_page(&mut self, index: u32, page: &Page, known: bool) {
+        let length = AnswerBody::Length(page.body.len() as u64);
+        let status = if known { 304 } else { 200 };
+        let strict = if page.strict { STRICT } else { b"" };
+        let fields = |head: AnswerHead<'_>| {
+            let head = head.field("ETag", &page.etag).lines(PAGE).lines(strict);
+            if known { head.finish(length) } else { head.content_type(page.media_type).finish(length) }
+        };
+        let framing = self.draft_head(index, status, fields);
+        if known || self.crowd[index].exchange.head_only {
+            self.crowd.send(index, &self.draft);
+        } else {
+            self.crowd.send_frame(index, &self.draft, &page.body);
+        }
+        self.crowd.end_exchange(index, !framing.close);
+    }
+
+    /// Begins a clock: the document and the first tick at once, the next ones from the wheel.
+    fn start_clock(&mut self, index: u32, padding: u16) {
+        if usize::from(padding) > self.crowd.limits.padding_max {
+            return self.refuse(index, Refusal::new(400, "padding is more than this server allows"));
+        }
+        let framing = self.draft_head(index, 200, |head| {
+            let head = head.content_type("text/html; charset=utf-8").lines(UNCACHED).lines(UNBUFFERED);
+            head.finish(AnswerBody::UntilClose)
+        });
+        if self.crowd[index].exchange.head_only {
+            self.crowd.send(index, &self.draft);
+            return self.crowd.end_exchange(index, !framing.close);
+        }
+        self.draft.extend_from_slice(CLOCK_DOCUMENT);
+        self.crowd[index].phase = Phase::Clock { padding };
+        let mut draft = std::mem::take(&mut self.draft);
+        let due_ms = self.crowd.now.mono_ms();
+        draft.extend_from_slice(self.tick_bytes(due_ms, padding));
+        self.crowd.send(index, &draft);
+        self.draft = draft;
+        self.arm_next_tick(index, due_ms);
+    }
+
+    fn say(&mut self, index: u32, channel: &str, text: &str) {
+        // A HEAD asks what a GET would answer, and must not change anything (RFC 9110 §9.3.2).
+        if !text.is_empty() && !self.crowd[index].exchange.head_only {
+            let now = self.crowd.now;
+            if let Err(refusal) = self.publish(channel, text, now) {
+                return self.refuse(index, refusal);
+            }
+        }
+        self.answer(index, 200, |head| head.content_type("text/html; charset=utf-8").lines(UNCACHED), b"");
+    }
+
+    fn hear(&mut self, index: u32, channel: &str, since: Since) {
+        let exchange = self.crowd[index].exchange;
+        if exchange.head_only {
+            let framing = self.draft_head(index, 200, |head| {
+                head.content_type("application/json").lines(UNCACHED).finish(AnswerBody::Unknown)
+            });
+            self.crowd.send(index, &self.draft);
+            return self.crowd.end_exchange(index, !framing.close);
+        }
+        match self.hub.poll(channel, since, index, self.crowd.now) {
+            Ok(Poll::News(news)) => {
+                let mut answers = Answers::default();
+                self.crowd.stats.polls_answered += 1;
+                self.crowd.send(index, answers.bytes(&news, exchange.manner(), &self.crowd.date.clone()));
+                self.crowd.end_exchange(index, exchange.manner().survives());
+            }
+            Ok(Poll::Held(seat)) => {
+                self.crowd[index].phase = Phase::Poll(seat);
+                self.crowd.arm_in(index, self.crowd.limits.poll_space_ms);
+            }
+            Err(refusal) => self.refuse(index, refusal),
+        }
+    }
+
+    /// Answers with a body that is already there.
+    fn answer(&mut self, index: u32, status: u16, fields: impl FnOnce(AnswerHead<'_>) -> AnswerHead<'_>, body: &[u8]) {
+        let length = AnswerBody::Length(body.len() as u64);
+        let framing = self.draft_head(index, status, |head| fields(head).finish(length));
+        if !self.crowd[index].exchange.head_only {
+            self.draft.extend_from_slice(body);
+        }
+        self.crowd.send(index, &self.draft);
+        self.crowd.end_exchange(index, !framing.close);
+    }
+
+    /// Writes the head of an answer into the draft.
+    fn draft_head(
+        &mut self,
+        index: u32,
+        status: u16,
+        finish: impl FnOnce(AnswerHead<'_>) -> AnswerFraming,
+    ) -> AnswerFraming {
+        let exchange = self.crowd[index].exchange;
+        self.draft.clear();
+        finish(AnswerHead::new(status, exchange.version, exchange.keep_alive, &self.crowd.date, &mut self.draft))
+    }
+}

@@ -1,0 +1,275 @@
+//! Intake: from readiness to requests.
+//!
+//! Sockets are edge-triggered: what is not read now is not announced again. So whoever stops
+//! reading before the socket is empty leaves a mark (`unread`) and is looked at again; and
+//! whoever must not be read for now (its answers are not taken, or a poll holds it up)
+//! keeps the mark until that has changed.
+//!
+//! Knows: heads, bodies, phases. Never learns what a request means.
+
+use std::io::ErrorKind;
+
+use crate::dialect;
+use crate::kit::outbox::Sent;
+use crate::wire::http::{BodyReader, CONTINUE, HeadLimits, HeadScan, Method, Request};
+use crate::wire::refusal::Refusal;
+
+use super::Engine;
+use super::conn::{Exchange, Input, Phase, Socket, Upload};
+use super::stats::Hangup;
+
+/// Reads per connection and turn: one that sends without end does not starve the others.
+const READS_PER_TURN: usize = 4;
+
+/// What a read brought.
+enum Intake {
+    Bytes(usize),
+    Nothing,
+    End,
+    Error,
+}
+
+impl<S: Socket> Engine<S> {
+    /// The socket can take bytes again.
+    pub(super) fn flush(&mut self, index: u32) {
+        let now_ms = self.crowd.now.mono_ms();
+        let conn = &mut self.crowd[index];
+        if conn.outbox.is_empty() {
+            return;
+        }
+        match conn.outbox.flush(&mut conn.socket, now_ms) {
+            Sent::Broken => return self.crowd.hang_up(index, Hangup::Reset),
+            Sent::Blocked => {}
+            Sent::All if matches!(conn.phase, Phase::Leaving) => return self.crowd.linger(index),
+            Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => self.crowd.await_request(index),
+            Sent::All => {}
+        }
+        let conn = &self.crowd[index];
+        if conn.unread || conn.input.is_some() || conn.peer_closed {
+            self.crowd.look_again(index);
+        }
+    }
+
+    /// Reads what there is, within bounds. `to_the_end` if the peer is known to have closed:
+    /// then a socket that gave less than was asked for is not empty yet, it still has an end.
+    pub(super) fn read(&mut self, index: u32, to_the_end: bool) {
+        for _ in 0..READS_PER_TURN {
+            if self.crowd[index].dead || self.crowd[index].peer_closed {
+                return;
+            }
+            if !self.wants_input(index) {
+                self.crowd[index].unread = true;
+                return;
+            }
+            match self.read_once(index) {
+                Intake::Bytes(n) => {
+                    self.digest_scratch(index, n);
+                    if n < self.scratch.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Intake::Nothing => return,
+                Intake::End => {
+                    self.crowd[index].peer_closed = true;
+                    return self.end_of_input(index);
+                }
+                Intake::Error => return self.crowd.hang_up(index, Hangup::Reset),
+            }
+        }
+        self.crowd[index].unread = true;
+        self.crowd.look_again(index);
+    }
+
+    /// Goes on with a connection that no readiness will announce.
+    pub(super) fn resume(&mut self, index: u32) {
+        self.digest(index, &[]);
+        if std::mem::take(&mut self.crowd[index].unread) {
+            self.read(index, true);
+        }
+        if self.crowd[index].peer_closed {
+            self.end_of_input(index);
+        }
+    }
+
+    /// Whether bytes could be served, or kept, if they were read.
+    fn wants_input(&self, index: u32) -> bool {
+        let conn = &self.crowd[index];
+        match conn.phase {
+            Phase::Head | Phase::Body(_) => !self.is_paused(index),
+            Phase::Poll(_) => conn.input_bytes() < self.crowd.limits.held_input_bytes_max,
+            Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => true,
+        }
+    }
+
+    /// Whether so many answers are unsent that no further request is served.
+    fn is_paused(&self, index: u32) -> bool {
+        self.crowd[index].outbox.len() > self.crowd.limits.unsent_bytes_max
+    }
+
+    fn read_once(&mut self, index: u32) -> Intake {
+        loop {
+            return match self.crowd[index].socket.read(&mut self.scratch) {
+                Ok(0) => Intake::End,
+                Ok(n) => Intake::Bytes(n),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Intake::Nothing,
+                Err(_) => Intake::Error,
+            };
+        }
+    }
+
+    fn digest_scratch(&mut self, index: u32, n: usize) {
+        let scratch = std::mem::take(&mut self.scratch);
+        self.digest(index, &scratch[..n]);
+        self.scratch = scratch;
+    }
+
+    /// Serves what can be served of the kept and the fresh bytes, and keeps the rest.
+    fn digest(&mut self, index: u32, fresh: &[u8]) {
+        let Some(mut input) = self.crowd[index].input.take() else {
+            let (used, scan) = self.serve(index, fresh, HeadScan::default());
+            if used < fresh.len() {
+                self.crowd[index].input = Some(Box::new(Input { bytes: fresh[used..].to_vec(), scan }));
+            }
+            return;
+        };
+        input.bytes.extend_from_slice(fresh);
+        let (used, scan) = self.serve(index, &input.bytes, input.scan);
+        if used < input.bytes.len() {
+            input.bytes.drain(..used);
+            input.scan = scan;
+            self.crowd[index].input = Some(input);
+        }
+    }
+
+    /// Serves one thing after the other: heads, bodies, and what is to be dropped. Returns how many
+    /// bytes need not be kept, and how far the others were looked at.
+    fn serve(&mut self, index: u32, bytes: &[u8], mut scan: HeadScan) -> (usize, HeadScan) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let paused = self.is_paused(index);
+            let conn = &mut self.crowd[index];
+            match &mut conn.phase {
+                _ if conn.dead => return (bytes.len(), HeadScan::default()),
+                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => return (bytes.len(), HeadScan::default()),
+                Phase::Poll(_) => break,
+                Phase::Head if paused => break,
+                Phase::Head => match self.scan_head(index, rest, &mut scan) {
+                    Some(head) => {
+                        at += head;
+                        scan = HeadScan::default();
+                        self.begin_request(index, &rest[..head]);
+                    }
+                    None if matches!(self.crowd[index].phase, Phase::Head) => break,
+                    None => {}
+                },
+                Phase::Body(upload) => match upload.take(rest) {
+                    Ok((used, done)) => {
+                        at += used;
+                        if done {
+                            self.end_request(index);
+                        }
+                    }
+                    Err(refusal) => self.refuse(index, refusal),
+                },
+            }
+        }
+        (at, scan)
+    }
+
+    /// The length of the head that `bytes` begins with, if it is complete. One that is not gets a
+    /// deadline with its first byte, and no byte after that moves it. One that cannot be right is refused.
+    fn scan_head(&mut self, index: u32, bytes: &[u8], scan: &mut HeadScan) -> Option<usize> {
+        let limits = &self.crowd.limits;
+        let head_limits = HeadLimits {
+            target_bytes_max: limits.target_bytes_max as u32,
+            head_bytes_max: limits.head_bytes_max as u32,
+            fields_max: limits.fields_max as u32,
+        };
+        let had_started = scan.started();
+        match scan.scan(bytes, &head_limits) {
+            Ok(Some(head)) => Some(head),
+            Ok(None) => {
+                if scan.started() && !had_started {
+                    self.crowd.arm_in(index, self.crowd.limits.head_timeout_ms);
+                }
+                None
+            }
+            Err(refusal) => {
+                self.crowd[index].exchange = Exchange::NONE;
+                self.refuse(index, refusal);
+                None
+            }
+        }
+    }
+
+    /// A head is complete. Without a body, so is the request.
+    fn begin_request(&mut self, index: u32, head: &[u8]) {
+        self.crowd[index].exchange = Exchange::NONE;
+        let request = match Request::parse(head) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(index, refusal),
+        };
+        self.crowd.stats.requests += 1;
+        let mut exchange = Exchange::of(&request, request.method == Method::Head);
+        exchange.keep_alive &= !self.closing;
+        let plan = dialect::route(&request, &self.gate, &mut *self.shelf);
+        let expects = request.expect_continue;
+        if expects && !plan.wants_body() {
+            // The body may come or not: nobody could tell where the next request begins.
+            exchange.keep_alive = false;
+        }
+        self.crowd[index].exchange = exchange;
+        match BodyReader::new(request.body, self.crowd.limits.message_bytes_max as u64) {
+            Err(refusal) => self.refuse(index, refusal),
+            Ok(reader) if reader.is_done() || expects && !plan.wants_body() => self.carry_out(index, plan, &[]),
+            Ok(reader) => {
+                self.crowd[index].phase = Phase::Body(Box::new(Upload { reader, body: Vec::new(), plan }));
+                self.crowd.arm_in(index, self.crowd.limits.body_timeout_ms);
+                if expects {
+                    self.crowd.send(index, CONTINUE);
+                }
+            }
+        }
+    }
+
+    /// A body is complete, and with it the request.
+    fn end_request(&mut self, index: u32) {
+        if let Phase::Body(upload) = std::mem::replace(&mut self.crowd[index].phase, Phase::Head) {
+            let Upload { body, plan, .. } = *upload;
+            self.carry_out(index, plan, &body);
+        }
+    }
+
+    /// The peer sends no more. Whether it still reads, only writing can tell.
+    fn end_of_input(&mut self, index: u32) {
+        let paused = self.is_paused(index);
+        let conn = &self.crowd[index];
+        match conn.phase {
+            // Complete requests are waiting behind unsent answers.
+            Phase::Head if paused && conn.input.is_some() => {}
+            Phase::Head if !conn.outbox.is_empty() => self.crowd.leave(index),
+            Phase::Head if conn.input.is_some() => self.crowd.hang_up(index, Hangup::Truncated),
+            Phase::Head => self.crowd.hang_up(index, Hangup::Left),
+            Phase::Body(_) => self.crowd.hang_up(index, Hangup::Truncated),
+            Phase::Poll(_) => self.keep_poll_alive(index),
+            Phase::Clock { .. } => {}
+            Phase::Leaving if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::Done),
+            Phase::Leaving => {}
+            Phase::Lingering => self.crowd.hang_up(index, Hangup::Done),
+        }
+    }
+}
+
+impl Upload {
+    /// Reads on. Returns how many bytes were the body's, and whether it is complete.
+    fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
+        let progress = if self.plan.wants_body() {
+            self.reader.read(bytes, &mut self.body)?
+        } else {
+            self.reader.skip(bytes)?
+        };
+        Ok((progress.used, progress.done))
+    }
+}

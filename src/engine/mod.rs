@@ -1,0 +1,229 @@
+//! The engine: the server without the kernel.
+//!
+//! It owns the connections, the hub and the wheel. It knows a peer only as a non-blocking
+//! [`Socket`], and time only as a number that is handed in. So the same code runs over the
+//! kernel's sockets and over a test's.
+//!
+//! Its doors are few. *Inputs*: [`accept`](Engine::accept), [`ready`](Engine::ready),
+//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down). *Time*:
+//! [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
+//! *Outputs*: what is written to the sockets, and the [`Stats`].
+//!
+//! Where to look: `intake` turns bytes into requests, `answers` turns plans into answers,
+//! `timers` says what happens when time has passed, `crowd` does things to connections,
+//! `conn` is one of them.
+//!
+//! Invariants, checked after every door in debug builds: every connection that is not about
+//! to be buried has a timer; a connection sits in a seat exactly while its phase says so.
+//!
+//! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
+
+mod answers;
+mod conn;
+mod crowd;
+mod intake;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::net::IpAddr;
+
+use crate::config::Limits;
+use crate::dialect::gate::Gate;
+use crate::dialect::pages::Shelf;
+use crate::hub::Hub;
+use crate::kit::clock::Now;
+use crate::kit::id::ConnId;
+use crate::transport::iframe::Tick;
+use crate::wire::refusal::Refusal;
+
+pub use conn::Socket;
+pub use stats::{Hangup, Stats};
+
+use conn::Phase;
+use crowd::Crowd;
+
+/// The one buffer that everything is read into. Larger than what clients send at a time.
+const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// Connections looked at again before the reactor looks at its sockets.
+const AGAIN_PER_TURN: usize = 256;
+
+/// Connections beyond the most that are let in to hear that the server is full. Any more are dropped.
+pub const LOUNGE: u32 = 64;
+
+/// What the kernel says of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// There is something to read: bytes, an end, or an error.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+    /// The peer will send no more. Nothing says so again.
+    pub read_closed: bool,
+}
+
+/// A comet server, whatever its sockets are.
+pub struct Engine<S> {
+    crowd: Crowd<S>,
+    hub: Hub,
+    gate: Gate,
+    shelf: Box<dyn Shelf>,
+    tick: Tick,
+    /// Where input is read to. Empty while it is being served.
+    scratch: Vec<u8>,
+    /// Where answers are put together.
+    draft: Vec<u8>,
+    /// No new connections, no second requests.
+    closing: bool,
+}
+
+impl<S: Socket> Engine<S> {
+    /// An engine without connections, whose log begins now.
+    pub fn new(limits: Limits, gate: Gate, shelf: Box<dyn Shelf>, now: Now) -> Self {
+        Engine {
+            hub: Hub::new(&limits, now),
+            gate,
+            shelf,
+            tick: Tick::new(limits.padding_max),
+            scratch: vec![0; SCRATCH_BYTES],
+            draft: Vec::new(),
+            closing: false,
+            crowd: Crowd::new(limits, now),
+        }
+    }
+
+    /// The name that the next accepted connection will have: a kernel wants to be told before.
+    pub fn next_id(&self) -> ConnId {
+        self.crowd.next_id()
+    }
+
+    /// A new connection. Beyond the most that are allowed it only hears that the server is
+    /// full; and far beyond, it is dropped and this says so.
+    pub fn accept(&mut self, socket: S, peer: Option<IpAddr>, now: Now) -> bool {
+        self.crowd.tell_time(now);
+        let full = self.crowd.len() >= self.crowd.limits.connections_max as usize;
+        if full || self.closing {
+            self.crowd.stats.turned_away += 1;
+            if self.closing || self.crowd.len() >= (self.crowd.limits.connections_max + LOUNGE) as usize {
+                return false;
+            }
+        }
+        let id = self.crowd.insert(socket);
+        self.crowd.stats.accepted += 1;
+        log::debug!(connection:% = id, peer:? = peer; "accepted");
+        if full {
+            let limit = "as many connections are open as this server allows; try again later";
+            self.refuse(id.index, Refusal::fatal(503, limit));
+        } else {
+            self.crowd.arm_in(id.index, self.crowd.limits.head_timeout_ms);
+        }
+        true
+    }
+
+    /// The kernel has something to say about a connection.
+    pub fn ready(&mut self, id: ConnId, readiness: Readiness, now: Now) {
+        self.crowd.tell_time(now);
+        let Some(index) = self.crowd.find(id) else { return };
+        if readiness.writable {
+            self.flush(index);
+        }
+        if readiness.readable || readiness.read_closed {
+            self.read(index, readiness.read_closed);
+        }
+        self.check_invariants();
+    }
+
+    /// Publishes to a channel, like a client would. Returns the message's id.
+    ///
+    /// # Errors
+    /// If the message is too long, or the channel would be one too many.
+    pub fn publish(&mut self, channel: &str, data: &str, now: Now) -> Result<u64, Refusal> {
+        self.crowd.tell_time(now);
+        if data.len() > self.crowd.limits.message_bytes_max {
+            return Err(Refusal::new(413, "the message is longer than this server allows"));
+        }
+        let id = self.hub.publish(channel, data, now)?;
+        self.crowd.stats.messages += 1;
+        Ok(id)
+    }
+
+    /// Does what is due: timers, a slice of every sweep, input that was left over; and buries
+    /// the dead. The last step of every turn.
+    pub fn advance(&mut self, now: Now) {
+        self.crowd.tell_time(now);
+        self.fire_timers();
+        self.hub.expire(now);
+        self.hub.sweep(&mut self.crowd);
+        for _ in 0..self.crowd.again.len().min(AGAIN_PER_TURN) {
+            let id = self.crowd.again.pop_front().expect("counted just before");
+            if let Some(index) = self.crowd.find(id) {
+                self.crowd[index].queued = false;
+                self.resume(index);
+            }
+        }
+        self.bury();
+        self.check_invariants();
+    }
+
+    /// When [`advance`](Engine::advance) has something to do, in microseconds of the monotonic
+    /// clock; a moment in the past if it has something left to do; `None` if nothing is due ever.
+    pub fn deadline(&self) -> Option<u64> {
+        if self.hub.is_active() || !self.crowd.again.is_empty() {
+            return Some(0);
+        }
+        let timers = [self.crowd.wheel.deadline(), self.hub.deadline()];
+        timers.into_iter().flatten().min().map(|ms| ms * 1_000)
+    }
+
+    /// Ends: no new connections, no further requests. What was begun is finished, as far as
+    /// the peers take it; then [`connections`](Engine::connections) is zero.
+    pub fn shut_down(&mut self, now: Now) {
+        self.crowd.tell_time(now);
+        self.closing = true;
+        for index in self.crowd.indices() {
+            self.part(index);
+        }
+        self.bury();
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.crowd.len()
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> &Stats {
+        &self.crowd.stats
+    }
+
+    /// Parts from a peer because the server ends, as politely as its phase allows.
+    fn part(&mut self, index: u32) {
+        let conn = &mut self.crowd[index];
+        match conn.phase {
+            Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::ShutDown),
+            Phase::Body(_) => conn.exchange.keep_alive = false,
+            // Neither an empty answer nor none: the page takes the end of the connection for what it is.
+            Phase::Poll(_) => self.crowd.hang_up(index, Hangup::ShutDown),
+            Phase::Head | Phase::Clock { .. } => self.crowd.leave(index),
+            Phase::Leaving | Phase::Lingering => {}
+        }
+    }
+
+    fn bury(&mut self) {
+        while let Some(conn) = self.crowd.bury_one() {
+            if let Phase::Poll(seat) = conn.phase {
+                self.hub.leave(seat, &mut self.crowd);
+            }
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    fn check_invariants(&self) {
+        self.crowd.check_invariants();
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn check_invariants(&self) {}
+}

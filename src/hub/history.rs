@@ -1,0 +1,169 @@
+//! The tail of a channel's part of the log.
+//!
+//! Bounded by count, bytes and age, whichever is reached first. What falls out raises the
+//! *floor*: whoever asks for something below it is told that messages are gone, never
+//! silently given the rest.
+//!
+//! Knows: messages and their limits. Never learns who reads them.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::log::Message;
+
+/// How much of a channel stays readable.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryLimits {
+    /// At most this many messages.
+    pub messages_max: usize,
+    /// At most this many bytes, counted by [`Message::weight`].
+    pub bytes_max: usize,
+    /// No message older than this, in milliseconds of the monotonic clock: a wall clock that
+    /// jumps a day ahead must not empty every history.
+    pub age_ms: u64,
+}
+
+/// A channel's retained messages, oldest first.
+#[derive(Debug)]
+pub struct History {
+    /// Invariant: ids strictly increase from front to back, and all are above `floor`.
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// Every message of this channel with a greater id is in `entries`.
+    floor: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Rc<Message>,
+    /// When it came, on the monotonic clock.
+    stored_ms: u64,
+}
+
+impl History {
+    /// An empty history that answers for everything after `floor`.
+    pub fn new(floor: u64) -> Self {
+        History { entries: VecDeque::new(), bytes: 0, floor }
+    }
+
+    /// Appends, and drops from the front whatever no longer fits. The newest message always
+    /// fits, however large: those who wait for it have not read it yet.
+    pub fn push(&mut self, message: Rc<Message>, now_ms: u64, limits: HistoryLimits) {
+        debug_assert!(message.id > self.newest().map_or(self.floor, |newest| newest.id));
+        self.bytes += message.weight();
+        self.entries.push_back(Entry { message, stored_ms: now_ms });
+        while self.entries.len() > limits.messages_max || self.bytes > limits.bytes_max && self.entries.len() > 1 {
+            self.drop_oldest();
+        }
+        self.expire(now_ms, limits);
+    }
+
+    /// Drops what is too old. Returns when to look again, in milliseconds of the monotonic clock.
+    pub fn expire(&mut self, now_ms: u64, limits: HistoryLimits) -> Option<u64> {
+        while let Some(oldest) = self.entries.front() {
+            let expires_ms = oldest.stored_ms.saturating_add(limits.age_ms);
+            if expires_ms > now_ms {
+                return Some(expires_ms);
+            }
+            self.drop_oldest();
+        }
+        None
+    }
+
+    /// The oldest retained message after `cursor`.
+    pub fn first_after(&self, cursor: u64) -> Option<&Rc<Message>> {
+        let position = self.entries.partition_point(|entry| entry.message.id <= cursor);
+        self.entries.get(position).map(|entry| &entry.message)
+    }
+
+    /// The oldest retained message.
+    pub fn oldest(&self) -> Option<&Rc<Message>> {
+        self.entries.front().map(|entry| &entry.message)
+    }
+
+    /// The newest retained message.
+    pub fn newest(&self) -> Option<&Rc<Message>> {
+        self.entries.back().map(|entry| &entry.message)
+    }
+
+    /// The position below which messages may be missing.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether no message is retained.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = self.entries.pop_front().expect("only a history over its limits is asked to drop");
+        self.bytes -= oldest.message.weight();
+        self.floor = oldest.message.id;
+        // A burst must not leave its high-water mark allocated in every channel it touched.
+        if self.entries.len() * 4 < self.entries.capacity() && self.entries.capacity() > 8 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HistoryLimits = HistoryLimits { messages_max: 3, bytes_max: 10_000, age_ms: 1_000 };
+
+    fn message(id: u64, data: &str) -> Rc<Message> {
+        Rc::new(Message { id, data: data.into() })
+    }
+
+    fn ids(history: &History) -> Vec<u64> {
+        history.entries.iter().map(|entry| entry.message.id).collect()
+    }
+
+    #[test]
+    fn the_count_limit_keeps_the_newest_and_raises_the_floor() {
+        let mut history = History::new(5);
+        for id in 11..=14 {
+            assert_eq!(history.floor(), 5, "three messages fit");
+            history.push(message(id, "x"), 0, LIMITS);
+        }
+        assert_eq!(ids(&history), [12, 13, 14]);
+        assert_eq!(history.floor(), 11);
+    }
+
+    #[test]
+    fn the_byte_limit_holds_exactly() {
+        let one = message(1, "12345").weight();
+        let limits = HistoryLimits { bytes_max: 2 * one, ..LIMITS };
+        let mut history = History::new(0);
+        history.push(message(1, "12345"), 0, limits);
+        history.push(message(2, "12345"), 0, limits);
+        assert_eq!(ids(&history), [1, 2]);
+        history.push(message(3, "123456"), 0, limits);
+        assert_eq!(ids(&history), [3]);
+    }
+
+    #[test]
+    fn a_message_is_readable_until_its_age_and_not_after() {
+        let mut history = History::new(0);
+        history.push(message(1, "x"), 100, LIMITS);
+        history.push(message(2, "x"), 600, LIMITS);
+        assert_eq!(history.expire(1_099, LIMITS), Some(1_100));
+        assert_eq!(history.expire(1_100, LIMITS), Some(1_600));
+        assert_eq!(ids(&history), [2]);
+        assert_eq!(history.expire(1_600, LIMITS), None);
+        assert_eq!((history.is_empty(), history.floor()), (true, 2));
+    }
+
+    #[test]
+    fn a_reader_finds_the_oldest_message_it_lacks() {
+        let mut history = History::new(0);
+        for id in [10, 20, 30] {
+            history.push(message(id, "x"), 0, LIMITS);
+        }
+        let after = |cursor| history.first_after(cursor).map(|message| message.id);
+        assert_eq!([after(0), after(10), after(19), after(29)], [Some(10), Some(20), Some(20), Some(30)]);
+        assert_eq!(after(30), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The subscribers of one channel in one framing, in a row.
+//!
+//! A dense array of connection slots in the order they came: walking sockets in accept
+//! order is measurably cheaper than in any other. A place in the row is a number that
+//! keeps its meaning while others come and go: places are counted from the first there ever
+//! was, and who leaves from the middle leaves a hole. Holes close when they are the majority.
+//!
+//! Knows: slots and places. Never learns what is sent to them.
+
+use std::collections::VecDeque;
+
+/// Nobody sits here any more.
+const HOLE: u32 = u32::MAX;
+
+/// Holes are worth closing from here on.
+const HOLES_MIN: usize = 32;
+
+/// A row of connection slots, four bytes each.
+#[derive(Debug, Default)]
+pub struct Section {
+    row: VecDeque<u32>,
+    /// The place of the row's first entry. Wraps after four billion joins.
+    first: u32,
+    /// Invariant: how many entries of `row` are holes.
+    holes: usize,
+}
+
+impl Section {
+    /// Takes a seat at the end. Returns the place, by which to leave.
+    pub fn join(&mut self, member: u32) -> u32 {
+        debug_assert_ne!(member, HOLE);
+        self.row.push_back(member);
+        self.end().wrapping_sub(1)
+    }
+
+    /// Gives the seat back, leaving a hole.
+    pub fn leave(&mut self, place: u32) {
+        let entry = &mut self.row[place.wrapping_sub(self.first) as usize];
+        debug_assert_ne!(*entry, HOLE, "nobody leaves a place twice");
+        *entry = HOLE;
+        self.holes += 1;
+    }
+
+    /// Closes the holes if they are the majority, so that those who come and go cost no memory in
+    /// a channel where nothing is ever said. `moved(member, place)` hears of every new place.
+    ///
+    /// Not while a sweep is under way: it remembers the place where it has to stop.
+    pub fn close_holes(&mut self, mut moved: impl FnMut(u32, u32)) {
+        if self.holes < HOLES_MIN || self.holes * 2 < self.row.len() {
+            return;
+        }
+        self.row.retain(|&member| member != HOLE);
+        self.row.shrink_to(self.row.len() * 2);
+        self.holes = 0;
+        for (offset, &member) in self.row.iter().enumerate() {
+            moved(member, self.first.wrapping_add(offset as u32));
+        }
+    }
+
+    /// The place that the next to join will have.
+    pub fn end(&self) -> u32 {
+        self.first.wrapping_add(self.row.len() as u32)
+    }
+
+    /// Takes the first member off the row, as long as there are any before the place `end`.
+    ///
+    /// Hot: runs once per answered poll.
+    pub fn pop_before(&mut self, end: u32) -> Option<u32> {
+        while self.first != end {
+            let member = self.row.pop_front()?;
+            self.first = self.first.wrapping_add(1);
+            if member != HOLE {
+                return Some(member);
+            }
+            self.holes -= 1;
+        }
+        None
+    }
+
+    /// How many are seated.
+    pub fn len(&self) -> usize {
+        self.row.len() - self.holes
+    }
+
+    /// Whether nobody is seated.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(section: &mut Section, end: u32) -> Vec<u32> {
+        std::iter::from_fn(|| section.pop_before(end)).collect()
+    }
+
+    #[test]
+    fn members_come_off_in_the_order_they_came() {
+        let mut section = Section::default();
+        let places: Vec<u32> = [7, 8, 9].map(|member| section.join(member)).into();
+        section.leave(places[1]);
+        assert_eq!(section.len(), 2);
+        let end = section.end();
+        section.join(10);
+        assert_eq!(drain(&mut section, end), [7, 9], "who came after the end waits for the next time");
+        assert_eq!(section.len(), 1);
+    }
+
+    #[test]
+    fn a_place_keeps_its_meaning_while_others_come_and_go() {
+        let mut section = Section::default();
+        section.join(1);
+        let end = section.end();
+        let place = section.join(2);
+        assert_eq!(drain(&mut section, end), [1]);
+        section.join(3);
+        section.leave(place);
+        let end = section.end();
+        assert_eq!(drain(&mut section, end), [3]);
+    }
+
+    #[test]
+    fn coming_and_going_does_not_let_the_row_grow() {
+        let mut section = Section::default();
+        let mut stays = section.join(0);
+        for member in 1..10_000 {
+            let place = section.join(member);
+            section.leave(place);
+            section.close_holes(|member, place| {
+                assert_eq!(member, 0);
+                stays = place;
+            });
+        }
+        assert!(section.row.len() <= 2 * HOLES_MIN);
+        assert_eq!(section.len(), 1);
+        section.leave(stays);
+        assert!(section.is_empty());
+    }
+}

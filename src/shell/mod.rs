@@ -1,0 +1,68 @@
+//! The shell: the only files that touch the kernel.
+//!
+//! Sockets, clocks, signals, files and standard output are here, and nothing that a comet
+//! server is about. [`serve`] puts the pieces together and runs them until it is told to stop.
+//!
+//! Knows: mio, socket2, the operating system. Never learns HTTP.
+
+mod alarm;
+mod clock;
+mod descriptors;
+mod folder;
+mod listener;
+pub mod logs;
+mod reactor;
+mod stream;
+
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::config::Settings;
+use crate::dialect::gate::Gate;
+use crate::dialect::pages::{Embedded, Shelf};
+use crate::engine::Engine;
+
+use folder::Folder;
+use listener::Listener;
+use reactor::Reactor;
+
+/// Why the server cannot serve. One line, for the operator.
+#[derive(Debug)]
+pub struct ServeError(String);
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// If it cannot begin (an address is taken, the directory is not there), or the kernel refuses
+/// what every server needs.
+pub fn serve(settings: Settings) -> Result<(), ServeError> {
+    let mut limits = settings.limits.clone();
+    limits.connections_max = descriptors::connections_max(limits.connections_max)?;
+    let mut shelf: Box<dyn Shelf> = Box::new(Embedded::new());
+    if let Some(directory) = &settings.static_dir {
+        shelf = Box::new(Folder::new(directory, limits.static_file_bytes_max, shelf)?);
+    }
+    let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    for listener in &listeners {
+        announce(listener);
+    }
+    let engine = Engine::new(limits, Gate::new(&settings.hosts), shelf, clock::now());
+    let kernel = |error: io::Error| ServeError(format!("the kernel refuses what a server needs: {error}"));
+    Reactor::new(engine, listeners).map_err(kernel)?.run().map_err(kernel)
+}
+
+/// Says where it listens, on standard output: for a person, who clicks on it, and for a script,
+/// which reads the port from it. Whether anybody reads it is not our business.
+fn announce(listener: &Listener) {
+    let mut out = io::stdout().lock();
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = writeln!(out, "encke {version} listening on {}", listener.url()).and_then(|()| out.flush());
+}
