@@ -62,23 +62,26 @@ async function knock() {
  * Calls `held` when the server has had no answer for a second: then it waits for news, as it should.
  */
 async function ask(url, held) {
-  const dead = new AbortController();
-  let alarm = setTimeout(() => dead.abort(), SILENCE_MS);
+  const over = new AbortController();
+  const giveUp = () => over.abort();
+  let alarm = setTimeout(giveUp, SILENCE_MS);
   const second = setTimeout(held, 1000);
+  addEventListener("offline", giveUp, { signal: over.signal });
   try {
-    const answer = await fetch(url, { cache: "no-store", signal: dead.signal });
+    const answer = await fetch(url, { cache: "no-store", signal: over.signal });
     if (!answer.ok) throw await Refusal.from(answer);
     const pieces = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (let piece = { value: "" }; !piece.done; piece = await pieces.read()) {
       clearTimeout(alarm);
-      alarm = setTimeout(() => dead.abort(), SILENCE_MS);
+      alarm = setTimeout(giveUp, SILENCE_MS);
       text = (text + piece.value).trimStart();
     }
     return JSON.parse(text);
   } finally {
     clearTimeout(alarm);
     clearTimeout(second);
+    giveUp(); // there is nothing left to give up but the listener
   }
 }
 

@@ -42,20 +42,38 @@ fn a_burst_arrives_whole_and_in_order() {
     let (here, there) = two_windows(&server, &browser, "/chat/");
 
     browser.turn_to(&here);
-    browser.run(
-        "(async () => {
-            for (let n = 0; n < 200; n++) {
-                await fetch('backend.php', { method: 'POST', body: new URLSearchParams({ msg: `line ${n}` }) });
-            }
-        })()",
-        "",
-    );
-    let all: Vec<String> = (0..200).map(|n| format!("line {n}")).collect();
+    let all = burst(&browser, 200);
     for window in [here, there] {
         browser.turn_to(&window);
         browser.until("the last line is there", |page| page.texts(WORDS).last() == all.last());
         assert_eq!(browser.texts(WORDS), all);
     }
+}
+
+#[test]
+fn what_is_said_while_a_window_is_cut_off_is_read_when_it_is_back() {
+    let (server, browser) = (Server::start(), Browser::start());
+    let (here, there) = two_windows(&server, &browser, "/chat/");
+    cut_off(&browser, true);
+    browser.until("the window says that it waits", |page| page.text("#state").contains("Reconnecting"));
+
+    browser.turn_to(&here);
+    let all = burst(&browser, 5);
+    browser.until("all is said", |page| page.texts(WORDS) == all);
+
+    browser.turn_to(&there);
+    assert_eq!(browser.texts(WORDS), [""; 0], "it was cut off");
+    cut_off(&browser, false);
+    browser.until("all is read", |page| page.texts(WORDS) == all);
+}
+
+#[test]
+fn the_page_keeps_the_newest_500_lines() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    let all = burst(&browser, 501);
+    browser.until("the last line is there", |page| page.texts(WORDS).last() == all.last());
+    assert_eq!(browser.texts(WORDS), all[1..]);
 }
 
 #[test]
@@ -193,6 +211,25 @@ fn two_windows(server: &Server, browser: &Browser, path: &str) -> (Window, Windo
 
 fn is_connected(page: &Browser) -> bool {
     page.text("#state") == "Connected"
+}
+
+/// Says many lines from within the page, as fast as they can be sent one by one, and brings back what they are.
+fn burst(browser: &Browser, lines: u32) -> Vec<String> {
+    let script = "(async () => {
+        for (let n = 0; n < arguments[0]; n++) {
+            await fetch('backend.php', { method: 'POST', body: new URLSearchParams({ msg: `line ${n}` }) });
+        }
+    })()";
+    browser.run(script, lines);
+    (0..lines).map(|n| format!("line {n}")).collect()
+}
+
+/// Pulls the current window's cable out, or puts it in again.
+fn cut_off(browser: &Browser, offline: bool) {
+    let network =
+        json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+    browser.devtools("Network.enable", json!({}));
+    browser.devtools("Network.emulateNetworkConditions", network);
 }
 
 /// Types a line and sends it.
