@@ -6,8 +6,8 @@
 //     POST backend.php  msg=TEXT     200, nothing else
 //
 // T is the timestamp of the message before, so it is a *cursor*: "I have everything up to here." The server
-// answers with the oldest message after it, at once if there already is one. However long this
-// page was away between two questions, nothing is skipped and nothing comes twice.
+// answers with the oldest message after it, at once if there already is one. However long this page was away
+// between two questions: as far as the server's history reaches, nothing is skipped, and nothing comes twice.
 
 import { Patience, tell } from "../reconnect.js";
 
@@ -98,7 +98,8 @@ function show({ msg, timestamp }) {
   words.append(...(who ? [name, " "] : []), element("bdi", what));
   const time = element("time", when.toLocaleTimeString("en-GB", { timeStyle: "short" }));
   time.dateTime = when.toISOString();
-  const line = element("li");
+  const line = element("div");
+  line.className = "line";
   line.append(words, time);
 
   // Who has scrolled up to read is left in peace; everyone else sees the newest line.

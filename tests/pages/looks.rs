@@ -66,7 +66,7 @@ fn no_page_scrolls_sideways_on_a_phone() {
             browser.until("the chat is connected", |page| page.text("#state") == "Connected");
             browser.run(word, "");
             browser.press(ENTER);
-            browser.until("an endless word is there", |page| !page.texts("#log li").is_empty());
+            browser.until("an endless word is there", |page| !page.texts("#log p").is_empty());
             let field =
                 "return document.querySelector('#form').getBoundingClientRect().bottom <= innerHeight";
             assert_eq!(browser.run(field, ""), true, "one can write without scrolling down first");
@@ -105,7 +105,7 @@ fn the_pages_sit_for_their_pictures() {
     for (number, line) in talk.iter().enumerate() {
         browser.press(line);
         browser.press(ENTER);
-        browser.until("the line is there", |page| page.texts("#log li").len() == number + 1);
+        browser.until("the line is there", |page| page.texts("#log p").len() == number + 1);
         browser.until("the next can be typed", |page| {
             page.run("return document.querySelector('#message').value", "") == ""
         });
