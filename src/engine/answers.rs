@@ -38,7 +38,9 @@ impl<S: Socket> Engine<S> {
             Plan::Methods { allow, asked } => self.name_methods(index, allow, asked),
             Plan::Health => self.answer(index, 200, |head| head.content_type(TEXT).lines(NOSNIFF), b"ok\n"),
             Plan::Page { page, known } => self.show_page(index, &page, known),
-            Plan::Moved { location } => self.answer(index, 301, |head| head.field("Location", &location), b""),
+            Plan::Moved { location } => {
+                self.answer(index, 301, |head| head.field("Location", &location), b"")
+            }
             Plan::Clock { padding } => self.start_clock(index, padding),
             Plan::Say { channel, text } => self.say(index, &channel, &text),
             Plan::Hear { channel, since } => self.hear(index, &channel, since),
@@ -64,7 +66,12 @@ impl<S: Socket> Engine<S> {
         }
         self.crowd.stats.refusals += 1;
         let text = format!("this method does not work here; try one of {allow}\n");
-        self.answer(index, 405, |head| head.content_type(TEXT).lines(NOSNIFF).field("Allow", allow), text.as_bytes());
+        self.answer(
+            index,
+            405,
+            |head| head.content_type(TEXT).lines(NOSNIFF).field("Allow", allow),
+            text.as_bytes(),
+        );
     }
 
     fn show_page(&mut self, index: u32, page: &Page, known: bool) {
@@ -99,11 +106,11 @@ impl<S: Socket> Engine<S> {
         }
         self.draft.extend_from_slice(CLOCK_DOCUMENT);
         self.crowd[index].phase = Phase::Clock { padding };
-        let mut draft = std::mem::take(&mut self.draft);
         let due_ms = self.crowd.now.mono_ms();
-        draft.extend_from_slice(self.tick_bytes(due_ms, padding));
-        self.crowd.send(index, &draft);
-        self.draft = draft;
+        let unix_s = self.second_of(due_ms);
+        self.draft.extend_from_slice(self.tick.bytes(unix_s, usize::from(padding)));
+        self.crowd.stats.ticks += 1;
+        self.crowd.send(index, &self.draft);
         self.arm_next_tick(index, due_ms);
     }
 
@@ -130,8 +137,9 @@ impl<S: Socket> Engine<S> {
         match self.hub.poll(channel, since, index, self.crowd.now) {
             Ok(Poll::News(news)) => {
                 let mut answers = Answers::default();
+                let bytes = answers.bytes(&news, exchange.manner(), &self.crowd.date);
                 self.crowd.stats.polls_answered += 1;
-                self.crowd.send(index, answers.bytes(&news, exchange.manner(), &self.crowd.date.clone()));
+                self.crowd.send(index, bytes);
                 self.crowd.end_exchange(index, exchange.manner().survives());
             }
             Ok(Poll::Held(seat)) => {
@@ -143,7 +151,13 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Answers with a body that is already there.
-    fn answer(&mut self, index: u32, status: u16, fields: impl FnOnce(AnswerHead<'_>) -> AnswerHead<'_>, body: &[u8]) {
+    fn answer(
+        &mut self,
+        index: u32,
+        status: u16,
+        fields: impl FnOnce(AnswerHead<'_>) -> AnswerHead<'_>,
+        body: &[u8],
+    ) {
         let length = AnswerBody::Length(body.len() as u64);
         let framing = self.draft_head(index, status, |head| fields(head).finish(length));
         if !self.crowd[index].exchange.head_only {
@@ -162,6 +176,12 @@ impl<S: Socket> Engine<S> {
     ) -> AnswerFraming {
         let exchange = self.crowd[index].exchange;
         self.draft.clear();
-        finish(AnswerHead::new(status, exchange.version, exchange.keep_alive, &self.crowd.date, &mut self.draft))
+        finish(AnswerHead::new(
+            status,
+            exchange.version,
+            exchange.keep_alive,
+            &self.crowd.date,
+            &mut self.draft,
+        ))
     }
 }

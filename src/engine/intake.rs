@@ -41,7 +41,9 @@ impl<S: Socket> Engine<S> {
             Sent::Broken => return self.crowd.hang_up(index, Hangup::Reset),
             Sent::Blocked => {}
             Sent::All if matches!(conn.phase, Phase::Leaving) => return self.crowd.linger(index),
-            Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => self.crowd.await_request(index),
+            Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => {
+                self.crowd.await_request(index)
+            }
             Sent::All => {}
         }
         let conn = &self.crowd[index];
@@ -152,7 +154,9 @@ impl<S: Socket> Engine<S> {
             let conn = &mut self.crowd[index];
             match &mut conn.phase {
                 _ if conn.dead => return (bytes.len(), HeadScan::default()),
-                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => return (bytes.len(), HeadScan::default()),
+                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => {
+                    return (bytes.len(), HeadScan::default());
+                }
                 Phase::Poll(_) => break,
                 Phase::Head if paused => break,
                 Phase::Head => match self.scan_head(index, rest, &mut scan) {
@@ -223,7 +227,9 @@ impl<S: Socket> Engine<S> {
         self.crowd[index].exchange = exchange;
         match BodyReader::new(request.body, self.crowd.limits.message_bytes_max as u64) {
             Err(refusal) => self.refuse(index, refusal),
-            Ok(reader) if reader.is_done() || expects && !plan.wants_body() => self.carry_out(index, plan, &[]),
+            Ok(reader) if reader.is_done() || expects && !plan.wants_body() => {
+                self.carry_out(index, plan, &[])
+            }
             Ok(reader) => {
                 self.crowd[index].phase = Phase::Body(Box::new(Upload { reader, body: Vec::new(), plan }));
                 self.crowd.arm_in(index, self.crowd.limits.body_timeout_ms);
