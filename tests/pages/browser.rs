@@ -7,7 +7,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -31,6 +33,8 @@ pub(crate) struct Browser {
     /// Held, so that what chromedriver still prints has somewhere to go.
     _stdout: BufReader<ChildStdout>,
     port: u16,
+    /// Where the browser's profile is, and whatever else it leaves lying about. Ends with it.
+    folder: PathBuf,
     /// The path that all commands of our session begin with.
     session: String,
 }
@@ -40,17 +44,19 @@ pub(crate) struct Browser {
 pub(crate) struct Window(Value);
 
 impl Browser {
-    /// Starts a browser with a fresh profile (chromedriver makes one, and removes it in the end).
+    /// Starts a browser with a fresh profile.
     pub(crate) fn start() -> Browser {
+        let folder = fresh_folder();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", &folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start chromedriver: {error}; {HOW_TO_INSTALL}"));
         let mut stdout = BufReader::new(driver.stdout.take().expect("stdout is piped"));
         let port = port_of(&mut stdout);
-        let mut browser = Browser { driver, _stdout: stdout, port, session: String::new() };
+        let mut browser = Browser { driver, _stdout: stdout, port, folder, session: String::new() };
         let opened = browser
             .command("POST", "/session", &capabilities())
             .unwrap_or_else(|error| panic!("chromedriver cannot start a browser: {error}; {HOW_TO_INSTALL}"));
@@ -165,7 +171,17 @@ impl Drop for Browser {
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder that nobody else has. Its path is short, for there will be sockets in it (`sun_path`: 108 bytes).
+fn fresh_folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("encke-pages-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir(&folder).expect("the folder for temporary files can be written to");
+    folder
 }
 
 fn port_of(stdout: &mut impl BufRead) -> u16 {
