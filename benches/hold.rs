@@ -8,10 +8,12 @@
 //! addresses, and judges from outside: memory by the growth of the process's PSS, time by the
 //! arrival of every single tick. With two cores, server and client have one each.
 //!
-//! How a tick's lateness is measured: a connection's ticks are due one second apart, so tick k
-//! arrived `offset = arrival - k seconds`. The least of a connection's offsets is its phase
-//! (nothing arrives early), and what exceeds it is lateness. The client's own delays are part
-//! of it: read the figures as upper bounds, and look at the client's longest turn beside them.
+//! How a tick's lateness is measured: a connection's ticks are due one second apart, so the tick
+//! that shows the first one's time and k seconds arrived `offset = arrival - k seconds`. The
+//! least of a connection's offsets is its phase (nothing arrives early), and what exceeds it is
+//! lateness. The client's own delays are part of it: read the figures as upper bounds, and look
+//! at how long client and server waited for a core. The ticks of the opening are a row of their
+//! own: a storm of new connections is not what a clock usually lives in.
 //!
 //! Knows: sockets of 127.0.0.0/8, `/proc`, the article dialect. Shares no code with the server.
 
@@ -78,21 +80,24 @@ fn main() {
 fn hold_clocks(server: &Server, options: &Options) {
     let mut crowd = Crowd::new(options);
     let pss = server.pss_bytes();
+    let before = Queued::now(server);
     crowd.open(server, options.connections, Duration::from_secs(OPENING_S.into()));
+    let opened = crowd.epoch.elapsed();
+    before.print("core missing, opening", server);
     crowd.listen(SETTLING);
     print_memory(pss, server.pss_bytes(), options.connections);
     let (heard, cpu, naps) = (crowd.ticks(), server.cpu(), server.naps());
-    let queued = (queued(server.child.id()), queued(std::process::id()));
+    let before = Queued::now(server);
     crowd.longest_turn = Duration::ZERO;
     crowd.listen(Duration::from_secs(options.seconds.into()));
     let (heard, cpu, naps) = (crowd.ticks() - heard, server.cpu() - cpu, server.naps() - naps);
-    Punctuality::of(&crowd).print();
+    Punctuality::of(&crowd, opened).print();
     row("disconnects", &crowd.disconnects.to_string());
     let each = cpu.as_secs_f64() * 1e6 / heard.max(1) as f64;
     row("server CPU", &format!("{:.2} s while it sent {heard} ticks: {each:.2} us each", cpu.as_secs_f64()));
     row("server's sleeps", &naps.to_string());
     row("client's longest turn", &format!("{:.2} ms", crowd.longest_turn.as_secs_f64() * 1e3));
-    print_contention(&[("server", server.child.id(), queued.0), ("client", std::process::id(), queued.1)]);
+    before.print("core missing, holding", server);
 }
 
 fn hold_polls(server: &Server, options: &Options) {
@@ -132,24 +137,32 @@ fn print_memory(before: i64, after: i64, connections: usize) {
     row("server memory", &format!("{each:.1} bytes per connection (PSS {before} KiB, then {after} KiB)"));
 }
 
-/// How long each was ready to run and had no core, since it had queued for the time given. When
-/// this is not next to nothing, the machine was busy with others and the lateness is theirs.
-fn print_contention(of: &[(&str, u32, Duration)]) {
-    let waited = |(name, pid, before): &(&str, u32, Duration)| {
-        format!("{name} {:.2} s", (queued(*pid) - *before).as_secs_f64())
-    };
-    row("waited for a core", &of.iter().map(waited).collect::<Vec<_>>().join(", "));
+/// How long server and client have been ready to run and had no core. When this grows by more than
+/// next to nothing, the machine was busy with others, and lateness is theirs.
+struct Queued {
+    server: Duration,
+    client: Duration,
 }
 
-/// How long a process of one thread has been ready to run without a core.
-fn queued(pid: u32) -> Duration {
-    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it lives");
-    let nanoseconds = schedstat.split_whitespace().nth(1).and_then(|n| n.parse().ok());
-    Duration::from_nanos(nanoseconds.expect("the kernel tells"))
+impl Queued {
+    fn now(server: &Server) -> Self {
+        let waited = |pid: u32| {
+            let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it lives");
+            let nanoseconds = schedstat.split_whitespace().nth(1).and_then(|n| n.parse().ok());
+            Duration::from_nanos(nanoseconds.expect("the kernel tells"))
+        };
+        Queued { server: waited(server.child.id()), client: waited(std::process::id()) }
+    }
+
+    fn print(&self, name: &str, server: &Server) {
+        let now = Queued::now(server);
+        let [server, client] = [now.server - self.server, now.client - self.client].map(|t| t.as_secs_f64());
+        row(name, &format!("server {server:.2} s, client {client:.2} s"));
+    }
 }
 
 fn row(name: &str, value: &str) {
-    println!("  {name:<22} {value}");
+    println!("  {name:<24} {value}");
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -300,10 +313,12 @@ struct Visitor {
     rest: Vec<u8>,
     /// When the first tick was there, in microseconds since the crowd's epoch.
     first_us: Option<i64>,
-    /// For tick k: its arrival minus k seconds, relative to the first.
+    /// What the first tick showed.
+    first_shown: u64,
+    /// What the last tick showed.
+    shown: u64,
+    /// For each tick: its arrival minus the seconds that it shows more than the first, relative to the first's.
     offsets_us: Vec<i32>,
-    /// The number in the last tick.
-    showed: u64,
 }
 
 /// All connections, and the one loop that listens to them.
@@ -314,7 +329,7 @@ struct Crowd {
     epoch: Instant,
     visitors: Vec<Visitor>,
     disconnects: usize,
-    /// Ticks that do not show the number after the last one's.
+    /// Ticks that are malformed, or do not show the second after the last one's.
     wrong: usize,
     last_arrival: Instant,
     longest_turn: Duration,
@@ -361,13 +376,8 @@ impl Crowd {
         socket.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(socket.into());
         self.poll.registry().register(&mut stream, Token(nth), Interest::READABLE)?;
-        self.visitors.push(Visitor {
-            stream,
-            rest: Vec::new(),
-            first_us: None,
-            offsets_us: Vec::new(),
-            showed: 0,
-        });
+        let (rest, offsets_us) = (Vec::new(), Vec::new());
+        self.visitors.push(Visitor { stream, rest, first_us: None, first_shown: 0, shown: 0, offsets_us });
         Ok(())
     }
 
@@ -438,12 +448,15 @@ impl Visitor {
             let digits = &tick[CALL.len()..CALL.len() + DIGITS];
             let shows =
                 std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(0);
+            if self.first_us.is_none() {
+                (self.first_us, self.first_shown, self.shown) =
+                    (Some(arrival_us), shows, shows.wrapping_sub(1));
+            }
             let in_form = tick.starts_with(CALL) && tick.ends_with(END);
-            let in_order = self.first_us.is_none() || shows == self.showed + 1;
-            wrong += usize::from(!in_form || !in_order);
-            self.showed = shows;
-            let first_us = *self.first_us.get_or_insert(arrival_us);
-            let offset_us = arrival_us - first_us - self.offsets_us.len() as i64 * 1_000_000;
+            wrong += usize::from(!in_form || shows != self.shown + 1);
+            self.shown = shows;
+            let seconds = shows as i64 - self.first_shown as i64;
+            let offset_us = arrival_us - self.first_us.unwrap_or(0) - seconds * 1_000_000;
             self.offsets_us.push(i32::try_from(offset_us).unwrap_or(i32::MAX));
             self.rest.drain(..TICK_BYTES);
         }
@@ -456,16 +469,19 @@ struct Punctuality {
     expected: usize,
     received: usize,
     wrong: usize,
-    /// Of every tick, in ascending order.
-    lateness_us: Vec<i32>,
+    /// Of the ticks while the connections were opened, in ascending order.
+    opening_us: Vec<i32>,
+    /// Of all later ticks, in ascending order.
+    holding_us: Vec<i32>,
     drift_us_per_s: f64,
 }
 
 impl Punctuality {
-    fn of(crowd: &Crowd) -> Self {
+    fn of(crowd: &Crowd, opened: Duration) -> Self {
         let end_us = crowd.epoch.elapsed().as_micros() as i64 - GRACE_US;
-        let (mut expected, mut received, mut lateness_us) = (0, 0, Vec::with_capacity(crowd.ticks()));
-        let mut slope = Slope::default();
+        let opened_us = opened.as_micros() as i64;
+        let (mut expected, mut received, mut slope) = (0, 0, Slope::default());
+        let (mut opening_us, mut holding_us) = (Vec::new(), Vec::with_capacity(crowd.ticks()));
         for visitor in &crowd.visitors {
             let phase_us = visitor.offsets_us.iter().copied().min().unwrap_or(0);
             let first_due_us = visitor.first_us.unwrap_or(0) + i64::from(phase_us);
@@ -473,25 +489,41 @@ impl Punctuality {
             expected += due;
             received += due.min(visitor.offsets_us.len());
             for (k, offset_us) in visitor.offsets_us.iter().enumerate() {
-                lateness_us.push(offset_us - phase_us);
-                slope.add(k as f64, f64::from(offset_us - phase_us));
+                let lateness_us = offset_us - phase_us;
+                if first_due_us + k as i64 * 1_000_000 <= opened_us {
+                    opening_us.push(lateness_us);
+                } else {
+                    holding_us.push(lateness_us);
+                    slope.add(k as f64, f64::from(lateness_us));
+                }
             }
         }
-        lateness_us.sort_unstable();
-        Punctuality { expected, received, wrong: crowd.wrong, lateness_us, drift_us_per_s: slope.value() }
+        opening_us.sort_unstable();
+        holding_us.sort_unstable();
+        Punctuality {
+            expected,
+            received,
+            wrong: crowd.wrong,
+            opening_us,
+            holding_us,
+            drift_us_per_s: slope.value(),
+        }
     }
 
     fn print(&self) {
         let Punctuality { expected, received, wrong, .. } = self;
         row("ticks", &format!("{received} of {expected}, {} missing, {wrong} wrong", expected - received));
-        let at = |share: f64| {
-            let nth = ((self.lateness_us.len() as f64 * share) as usize).min(self.lateness_us.len() - 1);
-            f64::from(self.lateness_us[nth]) / 1e3
-        };
-        let (p50, p99, p999, max) = (at(0.5), at(0.99), at(0.999), at(1.0));
-        row("lateness", &format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms"));
-        row("drift", &format!("{:+.2} us per second", self.drift_us_per_s));
+        print_lateness("lateness while opening", &self.opening_us);
+        print_lateness("lateness after it", &self.holding_us);
+        row("drift after it", &format!("{:+.2} us per second", self.drift_us_per_s));
     }
+}
+
+fn print_lateness(name: &str, sorted_us: &[i32]) {
+    let Some(last) = sorted_us.len().checked_sub(1) else { return };
+    let at = |share: f64| f64::from(sorted_us[((last + 1) as f64 * share) as usize]) / 1e3;
+    let (p50, p99, p999, max) = (at(0.5), at(0.99), at(0.999), f64::from(sorted_us[last]) / 1e3);
+    row(name, &format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms"));
 }
 
 /// A straight line through points, by least squares.
