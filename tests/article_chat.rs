@@ -130,6 +130,26 @@ fn a_text_that_is_too_long_is_refused() {
 }
 
 #[test]
+fn the_longest_text_is_64_kib() {
+    let server = Server::start();
+    let body = |length: usize| format!("msg={}", "x".repeat(length - "msg=".len()));
+    assert_eq!(status(&server, &post("/chat/", "", &body(65_536))), 200, "a body of 64 KiB");
+    assert_eq!(
+        status(&server, &post("/chat/", "", &format!("msg={}", "x".repeat(65_537)))),
+        413,
+        "a text of a byte more"
+    );
+    assert_eq!(ask(&server, "/chat/", "0").msg.len(), 65_532);
+    let small = Setup::default().limit("message-bytes-max", "100").start();
+    assert_eq!(status(&small, &post("/chat/", "", &body(100))), 200);
+    assert_eq!(status(&small, &post("/chat/", "", &format!("msg={}", "x".repeat(101)))), 413);
+    let target = |length: usize| format!("/chat/backend.php?msg={}", "x".repeat(length));
+    assert_eq!(status(&small, &get_with(&target(100), "")), 200);
+    assert!(matches!(status(&small, &get_with(&target(101), "")), 413 | 414));
+    assert_eq!(ask(&small, "/chat/", "0").msg.len(), 100);
+}
+
+#[test]
 fn only_the_own_page_may_publish() {
     let server = Server::start();
     for (fields, expected) in [

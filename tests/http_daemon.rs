@@ -158,6 +158,16 @@ fn told_to_stop_it_ends_well_and_frees_its_port() {
 }
 
 #[test]
+fn it_obeys_from_the_moment_it_says_that_it_listens() {
+    // A server that announces itself before it has learnt to listen to signals dies of an early one.
+    for _ in 0..40 {
+        let mut server = Server::start();
+        server.signal(Signal::TERM);
+        assert_eq!(server.exit().code(), Some(0), "killed by the signal, not told to stop");
+    }
+}
+
+#[test]
 fn killed_it_frees_its_port_as_well() {
     let mut server = Server::start();
     let address = server.address();
