@@ -83,6 +83,7 @@ fn a_line_ends_with_crlf_and_nothing_else_does() {
             refused("CR alone in a field name", "GET / HTTP/1.1\r\nX\rY: a"),
             refused("CR alone in the target", "GET /a\rb"),
             refused("LF in the target", "GET /a\nb"),
+            refused("CR alone before the request", "\rGET / HTTP/1.1"),
             refused("LF before the request", "\nGET / HTTP/1.1"),
             refused(
                 "LF LF ends the head",
