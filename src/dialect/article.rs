@@ -73,7 +73,10 @@ fn since(timestamp: &str) -> Result<Since, Refusal> {
         Some(0) => Ok(Since::Newest),
         Some(us) => Ok(Since::After(us)),
         None if timestamp.is_empty() => Ok(Since::Newest),
-        None => Err(Refusal::new(400, "timestamp is not a number of seconds; begin with 0, then echo the last answer's")),
+        None => Err(Refusal::new(
+            400,
+            "timestamp is not a number of seconds; begin with 0, then echo the last answer's",
+        )),
     }
 }
 
@@ -106,7 +109,8 @@ mod tests {
     fn the_script_is_found_in_every_directory_and_only_under_its_name() {
         assert_eq!(directory("/backend.php"), Some("/"));
         assert_eq!(directory("/a/b/backend.php"), Some("/a/b/"));
-        for path in ["/mybackend.php", "/backend.php/", "/backend.phps", "/a//backend.php", "/../backend.php"] {
+        for path in ["/mybackend.php", "/backend.php/", "/backend.phps", "/a//backend.php", "/../backend.php"]
+        {
             assert_eq!(directory(path), None, "{path}");
         }
     }
@@ -123,7 +127,9 @@ mod tests {
 
     #[test]
     fn the_chat_is_named_after_the_directory() {
-        let Ok(Plan::Say { channel, text }) = asks("GET /demo/backend.php?msg=hello+w%C3%B6rld&_=") else { panic!() };
+        let Ok(Plan::Say { channel, text }) = asks("GET /demo/backend.php?msg=hello+w%C3%B6rld&_=") else {
+            panic!()
+        };
         assert_eq!((channel.as_str(), text.as_str()), ("chat:/demo/", "hello wörld"));
     }
 
@@ -143,7 +149,10 @@ mod tests {
             assert!(matches!(asks(&line), Ok(Plan::Hear { since: Since::Newest, .. })), "{first:?}");
         }
         for nonsense in ["-1", "1e9", "now", "0x1", "%00", "1.2.3", "NaN"] {
-            assert!(matches!(asks(&format!("GET /backend.php?timestamp={nonsense}")), Err(400)), "{nonsense}");
+            assert!(
+                matches!(asks(&format!("GET /backend.php?timestamp={nonsense}")), Err(400)),
+                "{nonsense}"
+            );
         }
     }
 
@@ -165,7 +174,8 @@ mod tests {
     fn only_forms_can_be_posted() {
         let post = |media_type: &str| {
             let head = format!("POST /backend.php HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n\r\n");
-            plan(&Request::parse(head.as_bytes()).unwrap(), "/", &Gate::default()).map_err(|refusal| refusal.status)
+            plan(&Request::parse(head.as_bytes()).unwrap(), "/", &Gate::default())
+                .map_err(|refusal| refusal.status)
         };
         assert!(matches!(post("application/x-www-form-urlencoded; charset=UTF-8"), Ok(Plan::Form { .. })));
         assert!(matches!(post("text/plain"), Err(415)));

@@ -40,7 +40,10 @@ impl Gate {
         if ours {
             return Ok(());
         }
-        Err(Refusal::new(421, "this server does not go by the name in Host; its operator can allow it with --host NAME"))
+        Err(Refusal::new(
+            421,
+            "this server does not go by the name in Host; its operator can allow it with --host NAME",
+        ))
     }
 
     /// Refuses (403) a request that changes something on behalf of another site's page.
@@ -56,7 +59,8 @@ impl Gate {
 
 fn is_address(name: &str) -> bool {
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    bare.map_or(name, |bare| bare).parse::<IpAddr>().is_ok() || bare.is_some_and(|b| b.parse::<Ipv6Addr>().is_ok())
+    bare.map_or(name, |bare| bare).parse::<IpAddr>().is_ok()
+        || bare.is_some_and(|b| b.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Whether `Origin: SCHEME://HOST[:PORT]` names the server that the request was sent to (RFC 6454 §4).
@@ -82,10 +86,13 @@ mod tests {
     #[test]
     fn names_that_nobody_outside_can_claim_are_ours() {
         let gate = Gate::default();
-        for host in ["127.0.0.1:8080", "[::1]:8080", "10.1.2.3", "localhost", "LOCALHOST:1", "a.localhost", "nas"] {
+        for host in
+            ["127.0.0.1:8080", "[::1]:8080", "10.1.2.3", "localhost", "LOCALHOST:1", "a.localhost", "nas"]
+        {
             assert!(host_is_allowed(&gate, host), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example:8080", "localhost.evil.example", "evil.example."] {
+        for host in ["evil.example", "127.0.0.1.evil.example:8080", "localhost.evil.example", "evil.example."]
+        {
             assert!(!host_is_allowed(&gate, host), "{host}");
         }
         assert!(gate.check_host(None).is_ok(), "HTTP/1.0 may leave it out");

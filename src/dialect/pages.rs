@@ -51,9 +51,9 @@ impl Page {
 
     /// Whether a client that has the versions in `tags` (an `If-None-Match`, RFC 9110 §13.1.2) has this one.
     pub fn is_among(&self, tags: &[u8]) -> bool {
-        tags.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|tag| {
-            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes()
-        })
+        tags.split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wire::http::{AnswerBody, AnswerFraming, AnswerHead};
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
-use super::conn::{Phase, Socket};
+use super::conn::{Mark, Phase, Socket};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -38,7 +38,9 @@ impl<S: Socket> Engine<S> {
             Plan::Methods { allow, asked } => self.name_methods(index, allow, asked),
             Plan::Health => self.answer(index, 200, |head| head.content_type(TEXT).lines(NOSNIFF), b"ok\n"),
             Plan::Page { page, known } => self.show_page(index, &page, known),
-            Plan::Moved { location } => self.answer(index, 301, |head| head.field("Location", &location), b""),
+            Plan::Moved { location } => {
+                self.answer(index, 301, |head| head.field("Location", &location), b"")
+            }
             Plan::Clock { padding } => self.start_clock(index, padding),
             Plan::Say { channel, text } => self.say(index, &channel, &text),
             Plan::Hear { channel, since } => self.hear(index, &channel, since),
@@ -52,7 +54,9 @@ impl<S: Socket> Engine<S> {
     /// Answers with a refusal; a fatal one is the last answer on this connection.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.crowd.stats.refusals += 1;
-        self.crowd[index].exchange.keep_alive &= !refusal.close;
+        if refusal.close {
+            self.crowd[index].marks.clear(Mark::KeepAlive);
+        }
         let mut text = refusal.detail.into_owned();
         text.push('\n');
         self.answer(index, refusal.status, |head| head.content_type(TEXT).lines(NOSNIFF), text.as_bytes());
@@ -64,7 +68,12 @@ impl<S: Socket> Engine<S> {
         }
         self.crowd.stats.refusals += 1;
         let text = format!("this method does not work here; try one of {allow}\n");
-        self.answer(index, 405, |head| head.content_type(TEXT).lines(NOSNIFF).field("Allow", allow), text.as_bytes());
+        self.answer(
+            index,
+            405,
+            |head| head.content_type(TEXT).lines(NOSNIFF).field("Allow", allow),
+            text.as_bytes(),
+        );
     }
 
     fn show_page(&mut self, index: u32, page: &Page, known: bool) {
@@ -76,7 +85,7 @@ impl<S: Socket> Engine<S> {
             if known { head.finish(length) } else { head.content_type(page.media_type).finish(length) }
         };
         let framing = self.draft_head(index, status, fields);
-        if known || self.crowd[index].exchange.head_only {
+        if known || self.crowd[index].exchange().head_only {
             self.crowd.send(index, &self.draft);
         } else {
             self.crowd.send_frame(index, &self.draft, &page.body);
@@ -93,23 +102,23 @@ impl<S: Socket> Engine<S> {
             let head = head.content_type("text/html; charset=utf-8").lines(UNCACHED).lines(UNBUFFERED);
             head.finish(AnswerBody::UntilClose)
         });
-        if self.crowd[index].exchange.head_only {
+        if self.crowd[index].exchange().head_only {
             self.crowd.send(index, &self.draft);
             return self.crowd.end_exchange(index, !framing.close);
         }
         self.draft.extend_from_slice(CLOCK_DOCUMENT);
         self.crowd[index].phase = Phase::Clock { padding };
-        let mut draft = std::mem::take(&mut self.draft);
         let due_ms = self.crowd.now.mono_ms();
-        draft.extend_from_slice(self.tick_bytes(due_ms, padding));
-        self.crowd.send(index, &draft);
-        self.draft = draft;
+        let unix_s = self.second_of(due_ms);
+        self.draft.extend_from_slice(self.tick.bytes(unix_s, usize::from(padding)));
+        self.crowd.stats.ticks += 1;
+        self.crowd.send(index, &self.draft);
         self.arm_next_tick(index, due_ms);
     }
 
     fn say(&mut self, index: u32, channel: &str, text: &str) {
         // A HEAD asks what a GET would answer, and must not change anything (RFC 9110 §9.3.2).
-        if !text.is_empty() && !self.crowd[index].exchange.head_only {
+        if !text.is_empty() && !self.crowd[index].exchange().head_only {
             let now = self.crowd.now;
             if let Err(refusal) = self.publish(channel, text, now) {
                 return self.refuse(index, refusal);
@@ -119,8 +128,7 @@ impl<S: Socket> Engine<S> {
     }
 
     fn hear(&mut self, index: u32, channel: &str, since: Since) {
-        let exchange = self.crowd[index].exchange;
-        if exchange.head_only {
+        if self.crowd[index].exchange().head_only {
             let framing = self.draft_head(index, 200, |head| {
                 head.content_type("application/json").lines(UNCACHED).finish(AnswerBody::Unknown)
             });
@@ -129,10 +137,12 @@ impl<S: Socket> Engine<S> {
         }
         match self.hub.poll(channel, since, index, self.crowd.now) {
             Ok(Poll::News(news)) => {
+                let manner = self.crowd[index].manner();
                 let mut answers = Answers::default();
+                let bytes = answers.bytes(&news, manner, &self.crowd.date);
                 self.crowd.stats.polls_answered += 1;
-                self.crowd.send(index, answers.bytes(&news, exchange.manner(), &self.crowd.date.clone()));
-                self.crowd.end_exchange(index, exchange.manner().survives());
+                self.crowd.send(index, bytes);
+                self.crowd.end_exchange(index, manner.survives());
             }
             Ok(Poll::Held(seat)) => {
                 self.crowd[index].phase = Phase::Poll(seat);
@@ -143,10 +153,16 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Answers with a body that is already there.
-    fn answer(&mut self, index: u32, status: u16, fields: impl FnOnce(AnswerHead<'_>) -> AnswerHead<'_>, body: &[u8]) {
+    fn answer(
+        &mut self,
+        index: u32,
+        status: u16,
+        fields: impl FnOnce(AnswerHead<'_>) -> AnswerHead<'_>,
+        body: &[u8],
+    ) {
         let length = AnswerBody::Length(body.len() as u64);
         let framing = self.draft_head(index, status, |head| fields(head).finish(length));
-        if !self.crowd[index].exchange.head_only {
+        if !self.crowd[index].exchange().head_only {
             self.draft.extend_from_slice(body);
         }
         self.crowd.send(index, &self.draft);
@@ -160,8 +176,14 @@ impl<S: Socket> Engine<S> {
         status: u16,
         finish: impl FnOnce(AnswerHead<'_>) -> AnswerFraming,
     ) -> AnswerFraming {
-        let exchange = self.crowd[index].exchange;
+        let exchange = self.crowd[index].exchange();
         self.draft.clear();
-        finish(AnswerHead::new(status, exchange.version, exchange.keep_alive, &self.crowd.date, &mut self.draft))
+        finish(AnswerHead::new(
+            status,
+            exchange.version,
+            exchange.keep_alive,
+            &self.crowd.date,
+            &mut self.draft,
+        ))
     }
 }

@@ -13,7 +13,7 @@ use crate::dialect::Plan;
 use crate::hub::Seat;
 use crate::kit::outbox::Outbox;
 use crate::transport::long_poll::Manner;
-use crate::wire::http::{BodyReader, HeadScan, Request, Version};
+use crate::wire::http::{BodyReader, HeadScan, Method, Request, Version};
 
 /// What the engine asks of a peer: bytes in, bytes out, without ever waiting; and a way to
 /// say that no more will come.
@@ -27,7 +27,7 @@ pub trait Socket: Read + Write {
 
 /// One peer.
 ///
-/// 56 bytes are the promise that the benchmarks are built on.
+/// 48 bytes are the promise that the benchmarks are built on.
 pub(super) struct Conn<S> {
     pub(super) socket: S,
     /// The unsent rest of what was begun.
@@ -37,19 +37,10 @@ pub(super) struct Conn<S> {
     pub(super) phase: Phase,
     /// Which tenant of the slot this is.
     pub(super) generation: u32,
-    /// What the current request said about its answer.
-    pub(super) exchange: Exchange,
-    /// The peer will send nothing more.
-    pub(super) peer_closed: bool,
-    /// There may be bytes in the socket for which no readiness will come again.
-    pub(super) unread: bool,
-    /// It waits in the queue of those that have to be looked at again.
-    pub(super) queued: bool,
-    /// It is buried at the end of this turn.
-    pub(super) dead: bool,
+    pub(super) marks: Marks,
 }
 
-const _: () = assert!(size_of::<Conn<[u8; 8]>>() <= 56);
+const _: () = assert!(size_of::<Conn<[u8; 8]>>() <= 48);
 
 /// What a connection's next bytes will mean.
 pub(super) enum Phase {
@@ -84,28 +75,67 @@ pub(super) struct Upload {
     pub(super) plan: Plan,
 }
 
-/// What a request says about how it is answered.
+/// What a request says about how it is answered. A connection keeps it among its marks.
 #[derive(Clone, Copy)]
 pub(super) struct Exchange {
     pub(super) version: Version,
     pub(super) keep_alive: bool,
     /// HEAD: the head of the answer is all of it.
     pub(super) head_only: bool,
-    /// A poll's answer has begun.
-    pub(super) begun: bool,
 }
 
 impl Exchange {
     /// Before the first request: an answer now can only be a refusal.
     pub(super) const NONE: Exchange =
-        Exchange { version: Version::Http11, keep_alive: false, head_only: false, begun: false };
+        Exchange { version: Version::Http11, keep_alive: false, head_only: false };
 
-    pub(super) fn of(request: &Request<'_>, head_only: bool) -> Self {
-        Exchange { version: request.version, keep_alive: request.keep_alive, head_only, begun: false }
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        let head_only = request.method == Method::Head;
+        Exchange { version: request.version, keep_alive: request.keep_alive, head_only }
+    }
+}
+
+/// A yes-or-no fact about a connection.
+#[derive(Clone, Copy)]
+pub(super) enum Mark {
+    /// The peer will send nothing more.
+    PeerClosed,
+    /// There may be bytes in the socket for which no readiness will come again.
+    Unread,
+    /// It waits in the queue of those that have to be looked at again.
+    Queued,
+    /// It is buried at the end of this turn.
+    Dead,
+    /// A poll's answer has begun.
+    Begun,
+    /// The three facts of an [`Exchange`].
+    Http10,
+    KeepAlive,
+    HeadOnly,
+}
+
+/// Which of the facts hold: a bit each, because a byte each would cost a connection eight.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Marks(u16);
+
+impl Marks {
+    pub(super) fn has(self, mark: Mark) -> bool {
+        self.0 & 1 << mark as u16 != 0
     }
 
-    pub(super) fn manner(self) -> Manner {
-        Manner { version: self.version, keep_alive: self.keep_alive, begun: self.begun }
+    /// Sets or clears it. Returns whether it was set before.
+    pub(super) fn put(&mut self, mark: Mark, holds: bool) -> bool {
+        let before = self.has(mark);
+        self.0 = self.0 & !(1 << mark as u16) | u16::from(holds) << mark as u16;
+        before
+    }
+
+    pub(super) fn set(&mut self, mark: Mark) -> bool {
+        self.put(mark, true)
+    }
+
+    pub(super) fn clear(&mut self, mark: Mark) -> bool {
+        self.put(mark, false)
     }
 }
 
@@ -117,12 +147,40 @@ impl<S> Conn<S> {
             input: None,
             phase: Phase::Head,
             generation,
-            exchange: Exchange::NONE,
-            peer_closed: false,
-            unread: false,
-            queued: false,
-            dead: false,
+            marks: Marks::default(),
         }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.marks.has(Mark::Dead)
+    }
+
+    /// What the current request said about its answer.
+    pub(super) fn exchange(&self) -> Exchange {
+        Exchange {
+            version: if self.marks.has(Mark::Http10) { Version::Http10 } else { Version::Http11 },
+            keep_alive: self.marks.has(Mark::KeepAlive),
+            head_only: self.marks.has(Mark::HeadOnly),
+        }
+    }
+
+    /// A request has come, or (with [`Exchange::NONE`]) none that anybody could understand.
+    pub(super) fn begin_exchange(&mut self, exchange: Exchange) {
+        self.marks.put(Mark::Http10, exchange.version == Version::Http10);
+        self.marks.put(Mark::KeepAlive, exchange.keep_alive);
+        self.marks.put(Mark::HeadOnly, exchange.head_only);
+        self.marks.clear(Mark::Begun);
+    }
+
+    /// How the answer to a poll must be framed.
+    pub(super) fn manner(&self) -> Manner {
+        let Exchange { version, keep_alive, .. } = self.exchange();
+        Manner { version, keep_alive, begun: self.marks.has(Mark::Begun) }
+    }
+
+    /// Whether there is, or may be, something that was sent and is not served yet.
+    pub(super) fn has_unserved_input(&self) -> bool {
+        self.input.is_some() || self.marks.has(Mark::Unread) || self.marks.has(Mark::PeerClosed)
     }
 
     /// Bytes kept for later.

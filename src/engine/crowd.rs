@@ -21,7 +21,7 @@ use crate::log::Message;
 use crate::transport::long_poll::Answers;
 use crate::wire::http::DateLine;
 
-use super::conn::{Conn, Exchange, Phase, Socket};
+use super::conn::{Conn, Mark, Phase, Socket};
 use super::stats::{Hangup, Stats};
 
 /// All connections.
@@ -86,7 +86,7 @@ impl<S: Socket> Crowd<S> {
     /// The slot of a connection that is still there.
     pub(super) fn find(&self, id: ConnId) -> Option<u32> {
         let conn = self.conns.get(id.index as usize)?;
-        (conn.generation == id.generation && !conn.dead).then_some(id.index)
+        (conn.generation == id.generation && !conn.is_dead()).then_some(id.index)
     }
 
     pub(super) fn id(&self, index: u32) -> ConnId {
@@ -109,7 +109,7 @@ impl<S: Socket> Crowd<S> {
     pub(super) fn send(&mut self, index: u32, bytes: &[u8]) {
         let now_ms = self.now.mono_ms();
         let conn = &mut self[index];
-        if conn.dead {
+        if conn.is_dead() {
             return;
         }
         if conn.outbox.send(&mut conn.socket, bytes, now_ms) == Sent::Broken {
@@ -128,7 +128,7 @@ impl<S: Socket> Crowd<S> {
 
     /// The answer is with the outbox: go on with the next request, or part.
     pub(super) fn end_exchange(&mut self, index: u32, keep_alive: bool) {
-        if self[index].dead {
+        if self[index].is_dead() {
             return;
         }
         if keep_alive {
@@ -148,7 +148,7 @@ impl<S: Socket> Crowd<S> {
 
     /// Nothing more will be said after what is in the outbox.
     pub(super) fn leave(&mut self, index: u32) {
-        if self[index].dead {
+        if self[index].is_dead() {
             return;
         }
         self[index].phase = Phase::Leaving;
@@ -163,7 +163,7 @@ impl<S: Socket> Crowd<S> {
     /// Everything is said and sent. Whoever closes a socket with unread input resets it, and
     /// the peer may lose the answer; so read on for a moment (RFC 9112 §9.6).
     pub(super) fn linger(&mut self, index: u32) {
-        if self[index].peer_closed {
+        if self[index].marks.has(Mark::PeerClosed) {
             return self.hang_up(index, Hangup::Done);
         }
         self[index].socket.shutdown_write();
@@ -174,7 +174,7 @@ impl<S: Socket> Crowd<S> {
     /// The end. The socket closes when the turn is over, so that no event of this turn can
     /// meet the slot's next tenant.
     pub(super) fn hang_up(&mut self, index: u32, why: Hangup) {
-        if std::mem::replace(&mut self[index].dead, true) {
+        if self[index].marks.set(Mark::Dead) {
             return;
         }
         self.stats.count_hangup(why);
@@ -185,7 +185,7 @@ impl<S: Socket> Crowd<S> {
     /// Has the connection looked at again in the next turn.
     pub(super) fn look_again(&mut self, index: u32) {
         let id = self.id(index);
-        if !std::mem::replace(&mut self[index].queued, true) {
+        if !self[index].marks.set(Mark::Queued) {
             self.again.push_back(id);
         }
     }
@@ -193,7 +193,7 @@ impl<S: Socket> Crowd<S> {
     #[cfg(debug_assertions)]
     pub(super) fn check_invariants(&self) {
         for (index, conn) in self.conns.iter() {
-            assert!(conn.dead || self.wheel.is_armed(index as u32), "a connection without a deadline");
+            assert!(conn.is_dead() || self.wheel.is_armed(index as u32), "a connection without a deadline");
         }
     }
 
@@ -224,11 +224,11 @@ impl<S: Socket> Members for Crowd<S> {
     fn answer(&mut self, member: u32, news: &Message, answers: &mut Answers) {
         let conn = &mut self[member];
         conn.phase = Phase::Head;
-        if conn.dead {
+        if conn.is_dead() {
             return;
         }
-        let manner = std::mem::replace(&mut conn.exchange, Exchange::NONE).manner();
-        let has_more = conn.input.is_some() || conn.unread || conn.peer_closed;
+        let manner = conn.manner();
+        let has_more = conn.has_unserved_input();
         self.stats.polls_answered += 1;
         let bytes = answers.bytes(news, manner, &self.date);
         self.send(member, bytes);

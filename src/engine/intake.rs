@@ -1,7 +1,7 @@
 //! Intake: from readiness to requests.
 //!
 //! Sockets are edge-triggered: what is not read now is not announced again. So whoever stops
-//! reading before the socket is empty leaves a mark (`unread`) and is looked at again; and
+//! reading before the socket is empty leaves a mark ([`Mark::Unread`]) and is looked at again; and
 //! whoever must not be read for now (its answers are not taken, or a poll holds it up)
 //! keeps the mark until that has changed.
 //!
@@ -11,11 +11,11 @@ use std::io::ErrorKind;
 
 use crate::dialect;
 use crate::kit::outbox::Sent;
-use crate::wire::http::{BodyReader, CONTINUE, HeadLimits, HeadScan, Method, Request};
+use crate::wire::http::{BodyReader, CONTINUE, HeadLimits, HeadScan, Request};
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
-use super::conn::{Exchange, Input, Phase, Socket, Upload};
+use super::conn::{Exchange, Input, Mark, Phase, Socket, Upload};
 use super::stats::Hangup;
 
 /// Reads per connection and turn: one that sends without end does not starve the others.
@@ -41,11 +41,12 @@ impl<S: Socket> Engine<S> {
             Sent::Broken => return self.crowd.hang_up(index, Hangup::Reset),
             Sent::Blocked => {}
             Sent::All if matches!(conn.phase, Phase::Leaving) => return self.crowd.linger(index),
-            Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => self.crowd.await_request(index),
+            Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => {
+                self.crowd.await_request(index)
+            }
             Sent::All => {}
         }
-        let conn = &self.crowd[index];
-        if conn.unread || conn.input.is_some() || conn.peer_closed {
+        if self.crowd[index].has_unserved_input() {
             self.crowd.look_again(index);
         }
     }
@@ -54,11 +55,11 @@ impl<S: Socket> Engine<S> {
     /// then a socket that gave less than was asked for is not empty yet, it still has an end.
     pub(super) fn read(&mut self, index: u32, to_the_end: bool) {
         for _ in 0..READS_PER_TURN {
-            if self.crowd[index].dead || self.crowd[index].peer_closed {
+            if self.crowd[index].is_dead() || self.crowd[index].marks.has(Mark::PeerClosed) {
                 return;
             }
             if !self.wants_input(index) {
-                self.crowd[index].unread = true;
+                self.crowd[index].marks.set(Mark::Unread);
                 return;
             }
             match self.read_once(index) {
@@ -70,23 +71,23 @@ impl<S: Socket> Engine<S> {
                 }
                 Intake::Nothing => return,
                 Intake::End => {
-                    self.crowd[index].peer_closed = true;
+                    self.crowd[index].marks.set(Mark::PeerClosed);
                     return self.end_of_input(index);
                 }
                 Intake::Error => return self.crowd.hang_up(index, Hangup::Reset),
             }
         }
-        self.crowd[index].unread = true;
+        self.crowd[index].marks.set(Mark::Unread);
         self.crowd.look_again(index);
     }
 
     /// Goes on with a connection that no readiness will announce.
     pub(super) fn resume(&mut self, index: u32) {
         self.digest(index, &[]);
-        if std::mem::take(&mut self.crowd[index].unread) {
+        if self.crowd[index].marks.clear(Mark::Unread) {
             self.read(index, true);
         }
-        if self.crowd[index].peer_closed {
+        if self.crowd[index].marks.has(Mark::PeerClosed) {
             self.end_of_input(index);
         }
     }
@@ -151,8 +152,10 @@ impl<S: Socket> Engine<S> {
             let paused = self.is_paused(index);
             let conn = &mut self.crowd[index];
             match &mut conn.phase {
-                _ if conn.dead => return (bytes.len(), HeadScan::default()),
-                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => return (bytes.len(), HeadScan::default()),
+                _ if conn.marks.has(Mark::Dead) => return (bytes.len(), HeadScan::default()),
+                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => {
+                    return (bytes.len(), HeadScan::default());
+                }
                 Phase::Poll(_) => break,
                 Phase::Head if paused => break,
                 Phase::Head => match self.scan_head(index, rest, &mut scan) {
@@ -197,7 +200,7 @@ impl<S: Socket> Engine<S> {
                 None
             }
             Err(refusal) => {
-                self.crowd[index].exchange = Exchange::NONE;
+                self.crowd[index].begin_exchange(Exchange::NONE);
                 self.refuse(index, refusal);
                 None
             }
@@ -206,13 +209,13 @@ impl<S: Socket> Engine<S> {
 
     /// A head is complete. Without a body, so is the request.
     fn begin_request(&mut self, index: u32, head: &[u8]) {
-        self.crowd[index].exchange = Exchange::NONE;
+        self.crowd[index].begin_exchange(Exchange::NONE);
         let request = match Request::parse(head) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(index, refusal),
         };
         self.crowd.stats.requests += 1;
-        let mut exchange = Exchange::of(&request, request.method == Method::Head);
+        let mut exchange = Exchange::of(&request);
         exchange.keep_alive &= !self.closing;
         let plan = dialect::route(&request, &self.gate, &mut *self.shelf);
         let expects = request.expect_continue;
@@ -220,10 +223,12 @@ impl<S: Socket> Engine<S> {
             // The body may come or not: nobody could tell where the next request begins.
             exchange.keep_alive = false;
         }
-        self.crowd[index].exchange = exchange;
+        self.crowd[index].begin_exchange(exchange);
         match BodyReader::new(request.body, self.crowd.limits.message_bytes_max as u64) {
             Err(refusal) => self.refuse(index, refusal),
-            Ok(reader) if reader.is_done() || expects && !plan.wants_body() => self.carry_out(index, plan, &[]),
+            Ok(reader) if reader.is_done() || expects && !plan.wants_body() => {
+                self.carry_out(index, plan, &[])
+            }
             Ok(reader) => {
                 self.crowd[index].phase = Phase::Body(Box::new(Upload { reader, body: Vec::new(), plan }));
                 self.crowd.arm_in(index, self.crowd.limits.body_timeout_ms);

@@ -41,7 +41,7 @@ use crate::wire::refusal::Refusal;
 pub use conn::Socket;
 pub use stats::{Hangup, Stats};
 
-use conn::Phase;
+use conn::{Mark, Phase};
 use crowd::Crowd;
 
 /// The one buffer that everything is read into. Larger than what clients send at a time.
@@ -159,7 +159,7 @@ impl<S: Socket> Engine<S> {
         for _ in 0..self.crowd.again.len().min(AGAIN_PER_TURN) {
             let id = self.crowd.again.pop_front().expect("counted just before");
             if let Some(index) = self.crowd.find(id) {
-                self.crowd[index].queued = false;
+                self.crowd[index].marks.clear(Mark::Queued);
                 self.resume(index);
             }
         }
@@ -203,7 +203,9 @@ impl<S: Socket> Engine<S> {
         let conn = &mut self.crowd[index];
         match conn.phase {
             Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::ShutDown),
-            Phase::Body(_) => conn.exchange.keep_alive = false,
+            Phase::Body(_) => {
+                conn.marks.clear(Mark::KeepAlive);
+            }
             // Neither an empty answer nor none: the page takes the end of the connection for what it is.
             Phase::Poll(_) => self.crowd.hang_up(index, Hangup::ShutDown),
             Phase::Head | Phase::Clock { .. } => self.crowd.leave(index),

@@ -10,7 +10,7 @@ use crate::transport::long_poll;
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
-use super::conn::{Exchange, Phase, Socket};
+use super::conn::{Exchange, Mark, Phase, Socket};
 use super::stats::Hangup;
 
 /// Between two ticks of a connection.
@@ -23,7 +23,7 @@ impl<S: Socket> Engine<S> {
     pub(super) fn fire_timers(&mut self) {
         for _ in 0..FIRED_PER_TURN {
             let Some((index, due_ms)) = self.crowd.wheel.pop(self.crowd.now.mono_ms()) else { return };
-            if !self.crowd[index].dead {
+            if !self.crowd[index].is_dead() {
                 self.fire(index, due_ms);
             }
         }
@@ -41,12 +41,18 @@ impl<S: Socket> Engine<S> {
             Phase::Clock { padding } => self.send_tick(index, due_ms, padding),
             Phase::Poll(_) => self.keep_poll_alive(index),
             Phase::Head if conn.input.as_ref().is_some_and(|input| input.scan.started()) => {
-                self.crowd[index].exchange = Exchange::NONE;
-                self.refuse(index, Refusal::fatal(408, "the head of the request did not come to its end in time"));
+                self.crowd[index].begin_exchange(Exchange::NONE);
+                self.refuse(
+                    index,
+                    Refusal::fatal(408, "the head of the request did not come to its end in time"),
+                );
             }
             Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::Idle),
             Phase::Body(_) => {
-                self.refuse(index, Refusal::fatal(408, "the body of the request did not come to its end in time"));
+                self.refuse(
+                    index,
+                    Refusal::fatal(408, "the body of the request did not come to its end in time"),
+                );
             }
             Phase::Head | Phase::Leaving => self.crowd.arm_in(index, until_stalled_ms),
             Phase::Lingering => self.crowd.hang_up(index, Hangup::Done),
@@ -60,7 +66,7 @@ impl<S: Socket> Engine<S> {
         let late_ms = self.crowd.now.mono_ms() - due_ms;
         let beat_ms = due_ms + late_ms - late_ms % TICK_MS;
         if self.crowd[index].outbox.is_empty() {
-            let unix_s = self.crowd.now.unix_us_at(beat_ms) / 1_000_000;
+            let unix_s = self.second_of(beat_ms);
             self.crowd.stats.ticks += 1;
             self.crowd.send(index, self.tick.bytes(unix_s, usize::from(padding)));
         } else {
@@ -69,11 +75,10 @@ impl<S: Socket> Engine<S> {
         self.arm_next_tick(index, beat_ms);
     }
 
-    /// The tick that was due at `due_ms`. It says that moment's second, not this one's: so a
-    /// late turn can neither skip a second nor say one twice.
-    pub(super) fn tick_bytes(&mut self, due_ms: u64, padding: u16) -> &[u8] {
-        let unix_s = self.crowd.now.unix_us_at(due_ms) / 1_000_000;
-        self.tick.bytes(unix_s, usize::from(padding))
+    /// What a tick that is due at `due_ms` says: that moment's second, not this one's. So a late
+    /// turn can neither skip a second nor say one twice.
+    pub(super) fn second_of(&self, due_ms: u64) -> u64 {
+        self.crowd.now.unix_us_at(due_ms) / 1_000_000
     }
 
     /// Re-armed from when the last one was due, never from now: no drift.
@@ -84,13 +89,13 @@ impl<S: Socket> Engine<S> {
     /// One more space for a held poll: it keeps the connection alive on its way, and if nobody
     /// is there any more, the kernel will say so.
     pub(super) fn keep_poll_alive(&mut self, index: u32) {
-        let manner = self.crowd[index].exchange.manner();
+        let manner = self.crowd[index].manner();
         self.draft.clear();
         if manner.begun {
             long_poll::space(manner, &mut self.draft);
         } else {
             long_poll::begin(manner, &self.crowd.date, &mut self.draft);
-            self.crowd[index].exchange.begun = true;
+            self.crowd[index].marks.set(Mark::Begun);
         }
         if self.crowd[index].outbox.is_empty() {
             self.crowd.send(index, &self.draft);

@@ -52,7 +52,9 @@ impl History {
         debug_assert!(message.id > self.newest().map_or(self.floor, |newest| newest.id));
         self.bytes += message.weight();
         self.entries.push_back(Entry { message, stored_ms: now_ms });
-        while self.entries.len() > limits.messages_max || self.bytes > limits.bytes_max && self.entries.len() > 1 {
+        while self.entries.len() > limits.messages_max
+            || self.bytes > limits.bytes_max && self.entries.len() > 1
+        {
             self.drop_oldest();
         }
         self.expire(now_ms, limits);
@@ -84,11 +86,6 @@ impl History {
     /// The newest retained message.
     pub fn newest(&self) -> Option<&Rc<Message>> {
         self.entries.back().map(|entry| &entry.message)
-    }
-
-    /// The position below which messages may be missing.
-    pub fn floor(&self) -> u64 {
-        self.floor
     }
 
     /// Whether no message is retained.
@@ -125,11 +122,11 @@ mod tests {
     fn the_count_limit_keeps_the_newest_and_raises_the_floor() {
         let mut history = History::new(5);
         for id in 11..=14 {
-            assert_eq!(history.floor(), 5, "three messages fit");
+            assert_eq!(history.floor, 5, "three messages fit");
             history.push(message(id, "x"), 0, LIMITS);
         }
         assert_eq!(ids(&history), [12, 13, 14]);
-        assert_eq!(history.floor(), 11);
+        assert_eq!(history.floor, 11);
     }
 
     #[test]
@@ -153,7 +150,7 @@ mod tests {
         assert_eq!(history.expire(1_100, LIMITS), Some(1_600));
         assert_eq!(ids(&history), [2]);
         assert_eq!(history.expire(1_600, LIMITS), None);
-        assert_eq!((history.is_empty(), history.floor()), (true, 2));
+        assert_eq!((history.is_empty(), history.floor), (true, 2));
     }
 
     #[test]

@@ -81,11 +81,6 @@ impl Section {
     pub fn len(&self) -> usize {
         self.row.len() - self.holes
     }
-
-    /// Whether nobody is seated.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -136,6 +131,6 @@ mod tests {
         assert!(section.row.len() <= 2 * HOLES_MIN);
         assert_eq!(section.len(), 1);
         section.leave(stays);
-        assert!(section.is_empty());
+        assert_eq!(section.len(), 0);
     }
 }

@@ -98,7 +98,8 @@ impl Outbox {
     /// The socket takes bytes again: sends as much of the rest as it will.
     pub fn flush(&mut self, socket: &mut impl Write, now_ms: u64) -> Sent {
         while let Some(rest) = &mut self.rest {
-            let first = &rest.frames.front().expect("an outbox that holds anything holds a frame")[rest.sent..];
+            let first =
+                &rest.frames.front().expect("an outbox that holds anything holds a frame")[rest.sent..];
             match write_some(socket, &[IoSlice::new(first)]) {
                 Ok(0) => return Sent::Blocked,
                 Ok(sent) => rest.took(sent, now_ms),

@@ -6,7 +6,10 @@ use crate::kit::clock::Now;
 
 /// This moment. The reactor asks once per turn.
 pub(super) fn now() -> Now {
-    Now { mono_us: micros(clock_gettime(ClockId::Monotonic)), unix_us: micros(clock_gettime(ClockId::Realtime)) }
+    Now {
+        mono_us: micros(clock_gettime(ClockId::Monotonic)),
+        unix_us: micros(clock_gettime(ClockId::Realtime)),
+    }
 }
 
 /// A clock set before 1970 shows zero.

@@ -36,12 +36,19 @@ struct Version {
 
 impl Folder {
     /// `directory`, laid over `beneath`.
-    pub(super) fn new(directory: &Path, file_bytes_max: usize, beneath: Box<dyn Shelf>) -> Result<Self, ServeError> {
+    pub(super) fn new(
+        directory: &Path,
+        file_bytes_max: usize,
+        beneath: Box<dyn Shelf>,
+    ) -> Result<Self, ServeError> {
         let shown = directory.display();
-        let root = fs::canonicalize(directory)
-            .map_err(|error| ServeError(format!("cannot serve files from {shown}: {error}; check --static")))?;
+        let root = fs::canonicalize(directory).map_err(|error| {
+            ServeError(format!("cannot serve files from {shown}: {error}; check --static"))
+        })?;
         if !root.is_dir() {
-            return Err(ServeError(format!("cannot serve files from {shown}: it is not a directory; check --static")));
+            return Err(ServeError(format!(
+                "cannot serve files from {shown}: it is not a directory; check --static"
+            )));
         }
         Ok(Folder { root, file_bytes_max, read: HashMap::new(), beneath })
     }
@@ -87,7 +94,9 @@ impl Shelf for Folder {
         if let Some(page) = page {
             return Ok(Some(Found::Page(page)));
         }
-        if !path.ends_with('/') && self.locate(&file.join("index.html")).is_some_and(|(_, found)| found.is_file()) {
+        if !path.ends_with('/')
+            && self.locate(&file.join("index.html")).is_some_and(|(_, found)| found.is_file())
+        {
             return Ok(Some(Found::Folder));
         }
         self.beneath.find(path)

@@ -44,9 +44,13 @@ impl Listener {
         };
         bound.map_err(|error| {
             let (found, advice) = match error.kind() {
-                ErrorKind::AddrInUse => ("the address is in use", "stop whoever has it or choose another --listen"),
+                ErrorKind::AddrInUse => {
+                    ("the address is in use", "stop whoever has it or choose another --listen")
+                }
                 ErrorKind::PermissionDenied => ("permission denied", "try a port above 1023"),
-                ErrorKind::AddrNotAvailable => ("this machine has no such address", "try 127.0.0.1 or 0.0.0.0"),
+                ErrorKind::AddrNotAvailable => {
+                    ("this machine has no such address", "try 127.0.0.1 or 0.0.0.0")
+                }
                 _ => return ServeError(format!("cannot listen on {address}: {error}")),
             };
             ServeError(format!("cannot listen on {address}: {found}; {advice}"))
@@ -106,13 +110,16 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     let left_behind = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     // Nobody answers: the server that made it was killed.
-    if left_behind && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+    if left_behind
+        && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    {
         fs::remove_file(path)?;
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
-    let socket = UnixListener::from_std(std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket)));
+    let socket =
+        UnixListener::from_std(std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket)));
     Ok(Listener::Unix { socket, path: path.to_owned() })
 }

@@ -48,7 +48,7 @@ pub fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, 
     raw_pairs(query).map(|(name, value)| Ok((decode_form(name)?, decode_form(value)?)))
 }
 
-/// The value of the first pair called `name`. Other pairs' values are not decoded, so their mistakes do not matter here.
+/// The value of the first pair called `name`. Other pairs' values are not decoded, so their mistakes do not matter.
 pub fn field<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q, str>>, Malformed> {
     for (raw_name, raw_value) in raw_pairs(query) {
         if decode_form(raw_name)? == name {
@@ -142,8 +142,8 @@ pub fn html(text: &str, out: &mut Vec<u8>) {
     );
 }
 
-/// Copies `text`, run by run, and lets `write` say something else for what is `special`: it is given the rest from there on
-/// and returns how many bytes it has dealt with.
+/// Copies `text`, run by run, and lets `write` say something else for what is `special`: it is given the rest from
+/// there on and returns how many bytes it has dealt with.
 fn escape(
     text: &str,
     out: &mut Vec<u8>,
@@ -218,8 +218,9 @@ pub fn seconds_fraction(us: u64, out: &mut Vec<u8>) {
     radix::<10>(us % 1_000_000, 6, out);
 }
 
-/// Reads what [`seconds_fraction`] wrote, and what a page may have made of it: `0`, `1700000000`, `1700000000.5`. Answers in
-/// microseconds; decimals beyond the sixth are cut off. `None` for anything else. No floating point: a cursor is exact.
+/// Reads what [`seconds_fraction`] wrote, and what a page may have made of it: `0`, `1700000000`, `1700000000.5`.
+/// Answers in microseconds; decimals beyond the sixth are cut off. `None` for anything else. No floating point: a
+/// cursor is exact.
 pub fn parse_seconds_fraction(text: &str) -> Option<u64> {
     let (seconds, fraction) = match text.split_once('.') {
         Some((seconds, fraction)) => (seconds, Some(fraction)),

@@ -164,7 +164,8 @@ impl<'o> AnswerHead<'o> {
 
     /// Writes what frames the message, ends the head, and says how to go on.
     ///
-    /// A 1xx, 204 or 304 has no body and neither length nor coding, whatever `body` says (RFC 9110 §8.6, RFC 9112 §6.1).
+    /// A 1xx, 204 or 304 has no body and neither length nor coding, whatever `body` says (RFC 9110 §8.6,
+    /// RFC 9112 §6.1).
     pub fn finish(self, body: AnswerBody) -> AnswerFraming {
         let bodiless = matches!(self.status, 100..200 | 204 | 304);
         let chunked = !bodiless && body == AnswerBody::Unknown && self.version == Version::Http11;

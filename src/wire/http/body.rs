@@ -12,7 +12,7 @@ use crate::wire::refusal::Refusal;
 /// Bytes of one chunk's extension, or of one trailer line. Nobody sends either; so this is generous.
 pub const LINE_BYTES_MAX: u32 = 4 * 1024;
 
-/// Bytes of all extensions and trailers of a body: they are read and dropped, and a limit on the data does not limit them.
+/// Bytes of all extensions and trailers of a body: they are read and dropped, and no limit on the data holds for them.
 pub const EXTENSION_BYTES_MAX: u32 = 64 * 1024;
 
 /// Hexadecimal digits of a chunk's size: all that a `u32` can hold.
@@ -89,7 +89,8 @@ enum Place {
 }
 
 impl BodyReader {
-    /// A reader for a body of at most `bytes_max` bytes of data. A longer one is a fatal 413: at once if the request announces its length.
+    /// A reader for a body of at most `bytes_max` bytes of data. A longer one is a fatal 413: here and now if the
+    /// request announces its length, else at the size of the chunk that goes too far.
     pub fn new(framing: BodyFraming, bytes_max: u64) -> Result<Self, Refusal> {
         match framing {
             BodyFraming::None | BodyFraming::Length(0) => Ok(BodyReader::Done),
@@ -198,7 +199,7 @@ impl Chunks {
             (Place::TrailerStart | Place::TrailerName, _) => {
                 Err(fatal("a malformed trailer behind the last chunk; expected NAME: VALUE or an empty line"))
             }
-            _ => Err(fatal("a control character between chunks; lines end in CR LF")),
+            _ => Err(fatal("a control character or a broken line end between chunks; lines end in CR LF")),
         }
     }
 
@@ -244,7 +245,8 @@ mod tests {
 
     use super::*;
 
-    /// What comes of `input`, handed over in pieces that end at `ends`: the data, the bytes used, whether it is complete.
+    /// What comes of `input`, handed over in pieces that end at `ends`: the data, the bytes used, and whether
+    /// it is complete.
     fn read_in(ends: &[usize], input: &[u8], bytes_max: u64) -> Result<(Vec<u8>, usize, bool), u16> {
         let mut reader = BodyReader::new(BodyFraming::Chunked, bytes_max).expect("nothing was announced");
         let mut body = Vec::new();

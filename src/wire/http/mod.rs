@@ -24,14 +24,15 @@ pub use answer::{
     AnswerBody, AnswerFraming, AnswerHead, CHUNK_END, CONTINUE, DateLine, LAST_CHUNK, chunk_head, reason,
 };
 pub use authority::Authority;
-pub use body::{BodyFraming, BodyProgress, BodyReader, EXTENSION_BYTES_MAX, LINE_BYTES_MAX};
+pub use body::{BodyFraming, BodyProgress, BodyReader, Chunks, EXTENSION_BYTES_MAX, LINE_BYTES_MAX};
 pub use path::{decode_path, is_plain_path};
 pub use request::{Fields, Method, Request, Version};
 pub use scan::{EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, HeadScan, METHOD_BYTES_MAX};
 
 /// Whether `byte` may stand in a token: a method, a field's name, a connection option (RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// Whether `byte` is a control character that no part of a head may hold: all of them but the tab.

@@ -66,16 +66,18 @@ pub struct Request<'a> {
     pub body: BodyFraming,
     /// Whether the client means to send another request on this connection.
     pub keep_alive: bool,
-    /// Whether the client waits for `100 Continue` before it sends the body (never true in HTTP/1.0).
+    /// Whether the client waits for `100 Continue` before it sends the body. Never true in HTTP/1.0, nor without a
+    /// body.
     pub expect_continue: bool,
     fields: Fields<'a>,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a complete head, as measured by [`HeadScan`](super::HeadScan): leading empty lines and the last line end
-    /// included.
+    /// Reads a complete head, as measured by [`HeadScan`](super::HeadScan): leading empty lines and the last line
+    /// end included.
     ///
-    /// Safe on any bytes, but it relies on the scan for limits. Every refusal is fatal: without a request nobody knows where its body ends.
+    /// Strict on any bytes, but it relies on the scan for limits. Every refusal is fatal: without a request nobody
+    /// knows where its body ends.
     pub fn parse(head: &'a [u8]) -> Result<Self, Refusal> {
         let head = skip_empty_lines(head);
         let (line, lines) = split_line(head).ok_or_else(|| fatal("a head without a line end"))?;
@@ -83,10 +85,10 @@ impl<'a> Request<'a> {
         let version = parse_version(version)?;
         let method = parse_method(method)?;
         let target = parse_target(method, target)?;
-        check_fields(head)?;
-        let fields = Fields { lines };
-        let framing = Framing::read(fields.clone())?;
+        let framing = Framing::read(head)?;
         let host = framing.host(version)?;
+        let body = framing.body(version)?;
+        let bodiless = matches!(body, BodyFraming::None | BodyFraming::Length(0));
         Ok(Request {
             method,
             version,
@@ -94,10 +96,10 @@ impl<'a> Request<'a> {
             query: target.query,
             // RFC 9112 §3.2.2: the authority of an absolute target replaces Host.
             host: target.authority.or(host),
-            body: framing.body(version)?,
+            body,
             keep_alive: framing.keep_alive(version),
-            expect_continue: framing.expect_continue(version)?,
-            fields,
+            expect_continue: framing.expect_continue(version)? && !bodiless,
+            fields: Fields { lines },
         })
     }
 
@@ -127,7 +129,7 @@ impl<'a> Request<'a> {
 /// The fields of a head, one `(name, value)` after the other.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
-    /// Invariant: checked by `check_fields`, ends with the empty line.
+    /// Invariant: `httparse` has found nothing wrong with them; ends with the empty line.
     lines: &'a [u8],
 }
 
@@ -162,24 +164,39 @@ struct Framing<'a> {
 }
 
 impl<'a> Framing<'a> {
-    fn read(fields: Fields<'a>) -> Result<Self, Refusal> {
+    /// Checks all fields of `head` and picks these out. `httparse` takes a bare LF for a line end, and with it
+    /// whatever hides behind one, so those are looked for first.
+    fn read(head: &'a [u8]) -> Result<Self, Refusal> {
+        let bare = |lf: usize| lf == 0 || head[lf - 1] != b'\r';
+        if memchr::memchr_iter(b'\n', head).any(bare) {
+            return Err(fatal("a line feed without a carriage return; lines end in CR LF"));
+        }
+        let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING as usize];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(head, &mut table) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => Framing::pick(parsed.headers),
+            Ok(_) => Err(fatal("a head that does not end with its empty line")),
+            Err(httparse::Error::TooManyHeaders) => {
+                Err(Refusal::fatal(431, "too many header fields; send fewer"))
+            }
+            Err(_) => Err(fatal("a malformed header field; expected NAME: VALUE, no space before the colon")),
+        }
+    }
+
+    fn pick(fields: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
         let mut framing = Framing::default();
-        for (name, value) in fields {
+        for httparse::Header { name, value } in fields {
             let named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
             // The length alone tells most fields apart from all of these.
             match name.len() {
-                4 if named("host") => once(&mut framing.host, value, "two Host fields; expected one")?,
+                4 if named("host") => once(&mut framing.host, value, "two Host fields; send one")?,
                 14 if named("content-length") => {
-                    once(&mut framing.content_length, value, "two Content-Length fields; expected one")?;
+                    once(&mut framing.content_length, value, "two Content-Length fields; send one")?;
                 }
                 17 if named("transfer-encoding") => {
-                    once(
-                        &mut framing.transfer_encoding,
-                        value,
-                        "two Transfer-Encoding fields; expected one",
-                    )?;
+                    once(&mut framing.transfer_encoding, value, "two Transfer-Encoding fields; send one")?;
                 }
-                6 if named("expect") => once(&mut framing.expect, value, "two Expect fields; expected one")?,
+                6 if named("expect") => once(&mut framing.expect, value, "two Expect fields; send one")?,
                 10 if named("connection") => {
                     framing.close |= tokens(value).any(|token| is(token, "close"));
                     framing.keep_alive |= tokens(value).any(|token| is(token, "keep-alive"));
@@ -341,35 +358,14 @@ fn split_absolute(target: &str) -> Option<(Authority<'_>, &str)> {
 
 /// RFC 3986 §3.3, and the brackets that browsers do not encode.
 fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/[]".contains(&byte)
+    let marks = matches!(byte, b'!' | b'$'..=b'/' | b':' | b';' | b'=' | b'@' | b'[' | b']' | b'_' | b'~');
+    byte.is_ascii_alphanumeric() || marks
 }
 
-/// RFC 3986 §3.4, and what browsers leave alone in a query though it should be encoded. None of it has a second reading
-/// there: a query is neither a file's name nor split at any of these.
+/// RFC 3986 §3.4, and what browsers leave alone in a query though it should be encoded. None of it has a second
+/// reading there: a query is neither a file's name nor split at any of these.
 fn is_query_byte(byte: u8) -> bool {
-    is_path_byte(byte) || b"?\\^`{|}".contains(&byte)
-}
-
-/// Whether the fields are what RFC 9112 §5 calls fields. `httparse` takes a bare LF for a line end, and with it whatever
-/// hides behind one, so those are looked for first.
-fn check_fields(head: &[u8]) -> Result<(), Refusal> {
-    let bare_lf = |lf: usize| lf == 0 || head[lf - 1] != b'\r';
-    if memchr::memchr_iter(b'\n', head).any(bare_lf) {
-        return Err(fatal("a line feed without a carriage return; lines end in CR LF"));
-    }
-    let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING as usize];
-    let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, &mut table) {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(fatal("a head that does not end with its empty line")),
-        Err(httparse::Error::TooManyHeaders) => {
-            return Err(Refusal::fatal(431, "too many header fields; send fewer"));
-        }
-        Err(_) => {
-            return Err(fatal("a malformed header field; expected NAME: VALUE, no space before the colon"));
-        }
-    }
-    Ok(())
+    is_path_byte(byte) || matches!(byte, b'?' | b'\\' | b'^' | b'`' | b'{'..=b'}')
 }
 
 /// Exactly digits (RFC 9110 §8.6), below 2^64. `str::parse` would take a sign.

@@ -2,6 +2,8 @@
 //!
 //! Every head is scanned in one piece and byte by byte, and must come out the same; then it is parsed.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::wire::refusal::Refusal;
 
@@ -468,6 +470,8 @@ fn a_client_may_wait_for_a_100_but_not_expect_anything_else() {
     assert!(ask(&head("1.1", "100-Continue")).unwrap().expect_continue);
     assert!(!ask(&head("1.0", "100-continue")).unwrap().expect_continue);
     assert_refused(ask(&head("1.1", "200-ok")), 417);
+    let bodiless = ask("GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    assert!(!bodiless.expect_continue, "there is nothing to wait with");
 }
 
 // --- What nobody would send ---------------------------------------------------------------------
@@ -503,28 +507,33 @@ fn no_refusal_repeats_a_byte_of_the_request() {
     }
 }
 
-proptest::proptest! {
+/// A field's name and its value, with all the white space that may stand around one.
+fn field() -> impl Strategy<Value = (String, String)> {
+    let name = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}";
+    let value = "[ \t]{0,3}[!-~\u{e4}]{0,8}([ \t]{1,2}[!-~]{1,5})?[ \t]{0,3}";
+    (name, value)
+}
+
+proptest! {
     #[test]
-    fn no_bytes_make_the_parser_panic(head in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+    fn no_bytes_make_the_parser_panic(head in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Request::parse(&head);
     }
 
     #[test]
-    fn no_near_request_makes_the_parser_panic(
+    fn nothing_near_a_request_makes_the_parser_panic(
         line in "(GET|POST|OPTIONS)? ?[/*a-z:?#%\\[\\]@]{0,20} ?(HTTP/1\\.[01])?",
-        fields in proptest::collection::vec("(Host|Content-Length|X|Transfer-Encoding)?[:]?[ -~]{0,12}", 0..5),
+        fields in prop::collection::vec("(Host: h|Content-Length|X|Transfer-Encoding)?:?[ -~]{0,12}", 0..5),
     ) {
         let head = format!("{line}\r\n{}\r\n\r\n", fields.join("\r\n"));
         if let Ok(request) = Request::parse(head.as_bytes()) {
-            proptest::prop_assert!(request.path.starts_with('/') || request.path == "*");
-            proptest::prop_assert_eq!(request.fields().count(), fields.iter().filter(|field| !field.is_empty()).count());
+            prop_assert!(request.path.starts_with('/') || request.path == "*");
+            prop_assert_eq!(request.fields().count(), fields.len());
         }
     }
 
     #[test]
-    fn fields_are_read_as_httparse_reads_them(
-        fields in proptest::collection::vec(("[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", "[ \t]{0,3}[!-~\u{e4}:]{0,8}([ \t]{1,2}[!-~]{1,5})?[ \t]{0,3}"), 0..20),
-    ) {
+    fn fields_are_found_later_as_httparse_read_them_first(fields in prop::collection::vec(field(), 0..20)) {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
         let mut table = [httparse::EMPTY_HEADER; 32];
@@ -533,7 +542,7 @@ proptest::proptest! {
         if let Ok(request) = Request::parse(head.as_bytes()) {
             let ours: Vec<_> = request.fields().collect();
             let theirs: Vec<_> = parsed.headers.iter().map(|field| (field.name, field.value)).collect();
-            proptest::prop_assert_eq!(ours, theirs);
+            prop_assert_eq!(ours, theirs);
         }
     }
 }

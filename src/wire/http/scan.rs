@@ -18,8 +18,8 @@ pub const EMPTY_LINES_MAX: u8 = 4;
 /// The longest method we read. The longest registered one, `UPDATEREDIRECTREF`, has 17 bytes.
 pub const METHOD_BYTES_MAX: u32 = 32;
 
-/// Field lines in one head, whatever [`HeadLimits`] says: [`Request`](super::Request) lends `httparse` an array for them
-/// on the stack.
+/// Field lines in one head, whatever [`HeadLimits`] says: [`Request`](super::Request) lends `httparse` an array for
+/// them on the stack.
 pub const FIELDS_CEILING: u32 = 128;
 
 /// `HTTP/1.1`.
@@ -212,7 +212,7 @@ fn too_long_target() -> Refusal {
 /// How many bytes at the front are not control characters: eight at a time, because nearly all of a head is
 /// field lines, and nearly all of those is this.
 ///
-/// Hot: runs over every byte of every head. May stop early at a tab, which is a control character that is allowed.
+/// Hot: runs over nearly every byte of every head. Stops at a tab too, the one control character that is allowed.
 fn printable_prefix(bytes: &[u8]) -> usize {
     let mut words = bytes.chunks_exact(8);
     let mut at = 0;
@@ -230,8 +230,8 @@ fn printable_prefix(bytes: &[u8]) -> usize {
 fn has_control(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // Taking n from a byte below n borrows, which sets its highest bit; a byte that had it set is no candidate. The borrow
-    // may spoil the bytes above, so a hit can be in the wrong place, but none is missed and none is made up.
+    // Taking n from a byte below n borrows, which sets its highest bit; a byte that had it set is no candidate. The
+    // borrow may spoil the bytes above, so a hit can be in the wrong place, but none is missed and none is made up.
     let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGHS;
     below(word, 0x20) | below(word ^ (ONES * 0x7f), 1) != 0
 }
@@ -306,6 +306,19 @@ mod tests {
         {
             assert_eq!(scan.scan(bytes.as_bytes(), &SMALL), Ok(None));
             assert_eq!(scan.started(), started, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn no_byte_is_looked_at_twice() {
+        let head = b"\r\nGET /target HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n";
+        for seen in 0..head.len() {
+            let mut scan = HeadScan::default();
+            assert_eq!(scan.scan(&head[..seen], &SMALL), Ok(None));
+            // What was looked at may rot: nobody notices, because nobody looks again.
+            let mut rotten = *head;
+            rotten[..seen].fill(0);
+            assert_eq!(scan.scan(&rotten, &SMALL), Ok(Some(head.len())), "the first {seen} bytes seen");
         }
     }
 
