@@ -53,12 +53,15 @@ fn arrows_between_rooms_point_down() {
             continue;
         }
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
-            offences.push(format!("{}: a room called {room}, which is not in ARROWS (tests/tidy.rs)", source.path));
+            offences.push(format!(
+                "{}: a room called {room}, which is not in ARROWS (tests/tidy.rs)",
+                source.path
+            ));
             continue;
         };
         for named in source.names_in_other_rooms() {
             let is_open = |door: &&str| named == *door || named.starts_with(&format!("{door}::"));
-            if !named.starts_with(&format!("{room}::")) && named != room && !allowed.iter().any(|door| is_open(&door)) {
+            if !is_open(&room) && !allowed.iter().any(is_open) {
                 let doors = if allowed.is_empty() { "no other room".into() } else { allowed.join(", ") };
                 offences.push(format!("{}: names crate::{named}; {room} may name {doors}", source.path));
             }
@@ -85,7 +88,8 @@ fn no_arrow_is_hidden_behind_super() {
 #[test]
 fn only_the_shell_may_look_at_a_clock() {
     let looks = |source: &Source| {
-        source.room() != "shell" && flat(&source.tokens).iter().any(|token| token.to_string() == "disallowed_methods")
+        source.room() != "shell"
+            && flat(&source.tokens).iter().any(|token| token.to_string() == "disallowed_methods")
     };
     let offences = sources("src").into_iter().filter(looks).map(|source| {
         format!("{}: allows clippy::disallowed_methods; expected only in src/shell", source.path)
@@ -111,7 +115,10 @@ fn functions_fit_a_screen() {
     for source in all_sources() {
         for (name, lines) in source.functions() {
             if lines > FUNCTION_LINES_MAX {
-                offences.push(format!("{}: fn {name} has {lines} lines; at most {FUNCTION_LINES_MAX}", source.path));
+                offences.push(format!(
+                    "{}: fn {name} has {lines} lines; at most {FUNCTION_LINES_MAX}",
+                    source.path
+                ));
             }
         }
     }
@@ -145,7 +152,8 @@ fn nothing_is_left_for_later() {
             let (name, bang) = (pair[0].to_string(), pair[1].to_string());
             if bang == "!" && ["todo", "unimplemented", "dbg"].contains(&name.as_str()) {
                 let line = pair[0].span().start().line;
-                offences.push(format!("{}: {name}! in line {line}; finish it, or refuse in words", source.path));
+                offences
+                    .push(format!("{}: {name}! in line {line}; finish it, or refuse in words", source.path));
             }
         }
         if source.text.contains(later) {
@@ -160,7 +168,8 @@ fn every_page_is_part_of_the_program() {
     let table = read("src/dialect/pages.rs");
     let missing = |path: &String| {
         let page = path.strip_prefix("static").expect("listed from there");
-        !(table.contains(&format!("(\"{page}\",")) && table.contains(&format!("include_bytes!(\"../../{path}\")")))
+        !(table.contains(&format!("(\"{page}\","))
+            && table.contains(&format!("include_bytes!(\"../../{path}\")")))
     };
     let offences = files("static").into_iter().filter(missing).map(|path| {
         format!("{path}: not in the table FILES of src/dialect/pages.rs; add it there, or remove the file")
@@ -179,15 +188,17 @@ fn every_dependency_has_a_reason() {
         if line.starts_with('[') {
             section = line.trim();
         } else if section.ends_with("dependencies]") {
-            used.extend(line.split_once('=').map(|(name, _)| name.trim()).filter(|name| !name.starts_with('#')));
+            used.extend(
+                line.split_once('=').map(|(name, _)| name.trim()).filter(|name| !name.starts_with('#')),
+            );
         }
     }
     let page = read("docs/dependencies.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     let explained: BTreeSet<&str> = rows.map(|(name, _)| name).collect();
-    let unexplained = used.difference(&explained).map(|name| {
-        format!("Cargo.toml: {name} has no row in docs/dependencies.md; say why it is here")
-    });
+    let unexplained = used
+        .difference(&explained)
+        .map(|name| format!("Cargo.toml: {name} has no row in docs/dependencies.md; say why it is here"));
     let unused = explained.difference(&used).map(|name| {
         format!("docs/dependencies.md: {name} is explained, but Cargo.toml does not name it; remove the row")
     });
@@ -221,7 +232,8 @@ fn documents_name_files_that_exist_and_no_line_numbers() {
         let text = read(&path);
         let words = text.split(|c: char| c.is_whitespace() || "`()[]|,;".contains(c));
         for word in words.map(|word| word.trim_end_matches(['.', ':'])) {
-            let is_ours = ["src/", "static/", "tests/", "benches/", "docs/"].iter().any(|room| word.starts_with(room));
+            let is_ours =
+                ["src/", "static/", "tests/", "benches/", "docs/"].iter().any(|room| word.starts_with(room));
             let (file, rest) = word.split_once([':', '#']).unwrap_or((word, ""));
             if is_ours && rest.trim_start_matches('L').parse::<u32>().is_ok() {
                 offences.push(format!("{path}: cites {word}; lines move, so name the function"));
@@ -235,12 +247,14 @@ fn documents_name_files_that_exist_and_no_line_numbers() {
 
 #[test]
 fn pages_for_students_say_where_to_go_on() {
-    let pages = documents().into_iter().filter(|path| path.starts_with("docs/") && !path.contains("/decisions/"));
+    let pages =
+        documents().into_iter().filter(|path| path.starts_with("docs/") && !path.contains("/decisions/"));
     let silent = pages.filter(|path| {
         let text = read(path);
         !["Now read: ", "Try: "].iter().all(|hint| text.lines().any(|line| line.starts_with(hint)))
     });
-    let offences = silent.map(|path| format!("{path}: has no line `Now read: FILE`, or no line `Try: COMMAND`"));
+    let offences =
+        silent.map(|path| format!("{path}: has no line `Now read: FILE`, or no line `Try: COMMAND`"));
     expect_none("a page ends in `Now read: FILE` and `Try: COMMAND`", offences.collect());
 }
 
@@ -346,7 +360,8 @@ fn mark_code(tokens: &TokenStream, lines: &mut BTreeSet<usize>) {
     for (at, token) in level.iter().enumerate() {
         match token {
             TokenTree::Group(_) if is_doc(at) => {}
-            TokenTree::Punct(sign) if "#!".contains(sign.as_char()) && (is_doc(at + 1) || is_doc(at + 2)) => {}
+            TokenTree::Punct(sign) if "#!".contains(sign.as_char()) && (is_doc(at + 1) || is_doc(at + 2)) => {
+            }
             TokenTree::Group(group) => {
                 lines.extend([group.span_open().start().line, group.span_close().end().line]);
                 mark_code(&group.stream(), lines);
@@ -365,9 +380,11 @@ fn collect_paths(tokens: &[TokenTree], path: &str, names: &mut BTreeSet<String>)
         }
         [colon, colons, TokenTree::Group(group), ..] if is_colon(colon) && is_colon(colons) => {
             let members: Vec<TokenTree> = group.stream().into_iter().collect();
-            for member in members.split(|token| token.to_string() == ",").filter(|member| !member.is_empty()) {
+            for member in members.split(|token| token.to_string() == ",").filter(|member| !member.is_empty())
+            {
                 // As if it had stood behind the group's path alone.
-                let path = if path.is_empty() { member[0].to_string() } else { format!("{path}::{}", member[0]) };
+                let path =
+                    if path.is_empty() { member[0].to_string() } else { format!("{path}::{}", member[0]) };
                 collect_paths(&member[1..], &path, names);
             }
         }
