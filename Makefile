@@ -7,10 +7,10 @@ CARGO ?= cargo
 BROWSER_PACKAGES := chromium chromium-driver
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench doc tools clean
+.PHONY: help run test check fmt bench pictures doc tools clean
 
 help: ## Say what there is to do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve the demos on http://127.0.0.1:8080/
 	$(CARGO) run --release
@@ -29,6 +29,9 @@ fmt: ## Format the sources
 
 bench: ## Measure the inside: parsing a head, the timer wheel
 	$(CARGO) bench --locked --benches
+
+pictures: tools ## Take the screenshots of the README anew
+	ENCKE_PICTURES=docs/images $(CARGO) test --locked --test pages pictures
 
 doc: ## Make the tour of the sources and open it in a browser
 	$(CARGO) doc --no-deps --document-private-items --open
