@@ -386,6 +386,65 @@ fn an_answer_is_kept_by_nobody() {
 }
 
 #[test]
+fn only_a_form_is_taken_for_one() {
+    let server = Server::start();
+    for kind in ["text/plain", "application/json", "multipart/form-data; boundary=x"] {
+        let request = post("/kind/", "", "msg=x").replace(FORM, &format!("Content-Type: {kind}"));
+        assert_eq!(status(&server, &request), 415, "{kind}");
+    }
+    let charset = post("/kind/", "", "msg=x").replace(FORM, &format!("{FORM}; charset=UTF-8"));
+    assert_eq!(status(&server, &charset), 200, "as browsers have always sent it");
+}
+
+#[test]
+fn there_are_so_many_chats_and_no_more() {
+    let server = Setup::default().limit("channels-max", "3").start();
+    // Who waits in a chat where nobody spoke leaves nothing behind.
+    let before = server.descriptors();
+    for n in 0..10 {
+        let mut client = Client::connect(&server);
+        poll(&mut client, &format!("/passing/{n}/"), "0");
+        settle(&server);
+        client.vanish();
+        until("it is forgotten", || server.descriptors() == before);
+    }
+    for directory in ["/1/", "/2/", "/3/"] {
+        say(&server, directory, "hello");
+    }
+    for target in ["/4/backend.php?msg=hello", "/4/backend.php?timestamp=0"] {
+        let refused = status(&server, &get_with(target, ""));
+        assert!(matches!(refused, 429 | 503 | 507), "{target}: {refused}");
+    }
+    say(&server, "/3/", "those that are there go on");
+}
+
+#[test]
+fn what_is_old_is_forgotten() {
+    let server = Setup::default().limit("history-age", "\"1s\"").start();
+    say(&server, "/old/", "yesterday's news");
+    until("the message is forgotten", || {
+        let mut client = Client::connect(&server);
+        poll(&mut client, "/old/", "0");
+        settle(&server);
+        !client.has_news()
+    });
+}
+
+#[test]
+fn a_history_is_bounded_in_bytes() {
+    let server = Setup::default()
+        .limit("message-bytes-max", "\"2KiB\"")
+        .limit("history-bytes-max", "\"10KiB\"")
+        .start();
+    for n in 0..20 {
+        say(&server, "/big/", &format!("{n} {}", "x".repeat(1_000)));
+    }
+    let oldest = ask(&server, "/big/", "1").msg;
+    let n: u32 = oldest.split(' ').next().and_then(|n| n.parse().ok()).expect("it begins with its number");
+    assert!((10..20).contains(&n), "the oldest is number {n}");
+}
+
+#[test]
 fn encoding_is_what_the_page_does() {
     assert_eq!(encoded("a b/é"), "a%20b%2F%C3%A9");
 }
