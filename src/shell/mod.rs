@@ -22,6 +22,7 @@ use crate::dialect::gate::Gate;
 use crate::dialect::pages::{Embedded, Shelf};
 use crate::engine::Engine;
 
+use clock::Clock;
 use folder::Folder;
 use listener::Listener;
 use reactor::Reactor;
@@ -51,18 +52,20 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
         shelf = Box::new(Folder::new(directory, limits.static_file_bytes_max, shelf)?);
     }
     let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
-    for listener in &listeners {
-        announce(listener);
-    }
-    let engine = Engine::new(limits, Gate::new(&settings.hosts), shelf, clock::now());
+    let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
+    let mut clock = Clock::new();
+    let engine = Engine::new(limits, Gate::new(&settings.hosts), shelf, clock.now());
     let kernel = |error: io::Error| ServeError(format!("the kernel refuses what a server needs: {error}"));
-    Reactor::new(engine, listeners).map_err(kernel)?.run().map_err(kernel)
+    let reactor = Reactor::new(engine, listeners, clock).map_err(kernel)?;
+    // Only now: whoever reads this may connect, or send a signal, at once.
+    urls.iter().for_each(|url| announce(url));
+    reactor.run().map_err(kernel)
 }
 
 /// Says where it listens, on standard output: for a person, who clicks on it, and for a script,
 /// which reads the port from it. Whether anybody reads it is not our business.
-fn announce(listener: &Listener) {
+fn announce(url: &str) {
     let mut out = io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
-    let _ = writeln!(out, "encke {version} listening on {}", listener.url()).and_then(|()| out.flush());
+    let _ = writeln!(out, "encke {version} listening on {url}").and_then(|()| out.flush());
 }

@@ -20,7 +20,7 @@ use crate::kit::clock::Now;
 use crate::kit::id::ConnId;
 
 use super::alarm::Alarm;
-use super::clock;
+use super::clock::Clock;
 use super::listener::Listener;
 use super::stream::Stream;
 
@@ -50,6 +50,7 @@ pub(super) struct Reactor {
     engine: Engine<Stream>,
     listeners: Vec<Listener>,
     alarm: Alarm,
+    clock: Clock,
     signals: Signals,
     /// There may be connections to accept. An edge-triggered listener does not say so twice.
     acceptable: bool,
@@ -62,7 +63,7 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    pub(super) fn new(engine: Engine<Stream>, mut listeners: Vec<Listener>) -> io::Result<Self> {
+    pub(super) fn new(engine: Engine<Stream>, mut listeners: Vec<Listener>, clock: Clock) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new()?;
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
@@ -77,6 +78,7 @@ impl Reactor {
             engine,
             listeners,
             alarm,
+            clock,
             signals,
             acceptable: true,
             starved_until: None,
@@ -88,10 +90,10 @@ impl Reactor {
     /// Turns until it is told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        let mut now = clock::now();
+        let mut now = self.clock.now();
         while !self.is_over(now) {
             self.wait(&mut events, now)?;
-            now = clock::now();
+            now = self.clock.now();
             if events.iter().any(|event| event.token() == SIGNALS) {
                 self.obey_signals(now);
             }
