@@ -3,3 +3,4 @@
 pub mod http;
 pub mod refusal;
 pub mod text;
+pub mod websocket;
