@@ -1,0 +1,501 @@
+//! What clients say in JSON: commands over a WebSocket, and many publications in one body.
+//!
+//! A key that is unknown, or there twice, is an error: whoever mistypes `chanel` should hear of it at
+//! once. The sentence names the key, shortened, and where it stands; no value is ever repeated.
+//! `null` means the same as leaving a key out, because that is what scripts send for "none".
+//!
+//! Knows: the shapes of these objects. Never learns which channels exist, or which names are allowed.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::wire::refusal::Refusal;
+use crate::wire::text;
+
+/// Bytes of a client's `ref`, as it is written. It is kept until the answer goes out, and any handle fits: a number,
+/// a UUID, two words.
+pub const REFERENCE_BYTES_MAX: usize = 256;
+
+/// Channel names in one command, as in one URL.
+pub const NAMES_MAX: usize = 64;
+
+/// Bytes of a sentence about a mistake. Only a key of the client's can make one longer; then its middle is left out.
+const DETAIL_BYTES_MAX: usize = 320;
+
+// --- Commands -----------------------------------------------------------------------------------
+
+/// What a text frame asks for, and under which handle it is to be answered.
+#[derive(Debug)]
+pub struct Asked {
+    /// The `ref`, as it was written: it goes back into the answer, even if the rest of the frame makes no sense.
+    pub reference: Option<Box<RawValue>>,
+    /// What to do, or the sentence to answer with: a 400.
+    pub command: Result<Command, Refusal>,
+}
+
+/// What a client tells a connection that stays open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `{"publish":TEXT,"channel":NAME,"event":TYPE}`
+    Publish(Publication),
+    /// `{"subscribe":[NAMES],"since":ID}`
+    Subscribe {
+        /// The channels' names; at least one.
+        names: Vec<String>,
+        /// Where to begin; with what comes from now on, if it does not say.
+        start: Option<Start>,
+    },
+    /// `{"unsubscribe":[NAMES]}`
+    Unsubscribe {
+        /// The channels' names; at least one.
+        names: Vec<String>,
+    },
+}
+
+/// One message for one channel. Names and types are as they came: who knows channels judges them.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publication {
+    /// The channel's name.
+    pub channel: String,
+    /// What is said.
+    pub data: Box<str>,
+    /// Its type, if it has one.
+    pub event: Option<String>,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After this id: an integer, or its digits in a string.
+    After(u64),
+    /// With all that the history still has: `"oldest"`.
+    Oldest,
+}
+
+/// Reads a text frame.
+pub fn command(frame: &str) -> Asked {
+    match object::<Keys>(frame.as_bytes()) {
+        Ok(keys) => keys.asked(),
+        Err(mistake) => {
+            // Read again for the handle alone, so that even a mistake finds the one who waits for an answer.
+            let saved = object::<OnlyReference>(frame.as_bytes()).ok();
+            let reference = saved.and_then(|saved| saved.reference);
+            Asked { reference, command: Err(Refusal::new(400, mistake.sentence(0))) }
+        }
+    }
+}
+
+/// All that may stand in a command.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    publish: Option<Box<str>>,
+    channel: Option<String>,
+    event: Option<String>,
+    subscribe: Option<Names>,
+    since: Option<Start>,
+    unsubscribe: Option<Names>,
+    #[serde(default, rename = "ref", deserialize_with = "reference")]
+    reference: Option<Box<RawValue>>,
+}
+
+impl Keys {
+    fn asked(mut self) -> Asked {
+        let reference = self.reference.take();
+        Asked { reference, command: self.command().map_err(|detail| Refusal::new(400, detail)) }
+    }
+
+    fn command(self) -> Result<Command, &'static str> {
+        let Keys { publish, channel, event, subscribe, since, unsubscribe, reference: _ } = self;
+        if publish.is_none() && (channel.is_some() || event.is_some()) {
+            return Err("a channel or an event without anything to publish; expected \
+                {\"publish\":TEXT,\"channel\":NAME}");
+        }
+        if subscribe.is_none() && since.is_some() {
+            return Err("a since without a subscribe; expected {\"subscribe\":[NAMES],\"since\":ID}");
+        }
+        match (publish, subscribe, unsubscribe) {
+            (Some(data), None, None) => {
+                let channel = channel.ok_or("no channel to publish to; add \"channel\":NAME")?;
+                Ok(Command::Publish(Publication { channel, data, event }))
+            }
+            (None, Some(Names(names)), None) => Ok(Command::Subscribe { names, start: since }),
+            (None, None, Some(Names(names))) => Ok(Command::Unsubscribe { names }),
+            (None, None, None) => Err("no command; expected publish, subscribe or unsubscribe"),
+            _ => Err("several commands in one frame; send one of publish, subscribe and unsubscribe"),
+        }
+    }
+}
+
+/// What can be saved of a command that is wrong.
+#[derive(serde::Deserialize)]
+struct OnlyReference {
+    #[serde(default, rename = "ref", deserialize_with = "reference")]
+    reference: Option<Box<RawValue>>,
+}
+
+/// A `ref` is any JSON; not a number to us, nor a string, since reading it could change it.
+fn reference<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    let raw = <&RawValue>::deserialize(json)?;
+    if raw.get().len() > REFERENCE_BYTES_MAX {
+        return Err(de::Error::custom(format_args!("a ref of more than {REFERENCE_BYTES_MAX} bytes")));
+    }
+    Ok(Some(raw.to_owned()))
+}
+
+/// One to [`NAMES_MAX`] names.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of 1 to {NAMES_MAX} channel names")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    if names.len() == NAMES_MAX {
+                        return Err(de::Error::custom(format_args!("too many names, expected {self}")));
+                    }
+                    names.push(name);
+                }
+                if names.is_empty() {
+                    return Err(de::Error::custom(format_args!("an empty list, expected {self}")));
+                }
+                Ok(Names(names))
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Names, E> {
+                Err(E::custom(format_args!("a string, expected {self}")))
+            }
+        }
+
+        impl fmt::Display for List {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.expecting(f)
+            }
+        }
+
+        json.deserialize_any(List)
+    }
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Id;
+
+        impl Visitor<'_> for Id {
+            type Value = Start;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a message id (an integer, or its digits in a string) or \"oldest\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, id: u64) -> Result<Start, E> {
+                Ok(Start::After(id))
+            }
+
+            fn visit_str<E: de::Error>(self, start: &str) -> Result<Start, E> {
+                match (start, text::digits(start)) {
+                    ("oldest", _) => Ok(Start::Oldest),
+                    (_, Some(id)) => Ok(Start::After(id)),
+                    _ => Err(E::invalid_value(de::Unexpected::Other("string"), &self)),
+                }
+            }
+        }
+
+        json.deserialize_any(Id)
+    }
+}
+
+// --- Publications -------------------------------------------------------------------------------
+
+/// Reads `application/x-ndjson`: one [`Publication`] a line, empty lines left out. The first line that is wrong says
+/// so with its number, in a 400; what follows it is of no use, since a body is published as a whole or not at all.
+pub fn publications(body: &[u8]) -> impl Iterator<Item = Result<Publication, Refusal>> {
+    let lines = body.split(|byte| *byte == b'\n').enumerate();
+    lines.filter(|(_, line)| !line.trim_ascii().is_empty()).map(|(lines_before, line)| {
+        object(line).map_err(|mistake| Refusal::new(400, mistake.sentence(lines_before)))
+    })
+}
+
+// --- Objects and mistakes -----------------------------------------------------------------------
+
+/// Reads one object. `serde` would take `["news","hello"]` for a [`Publication`] as well.
+fn object<T: de::DeserializeOwned>(json: &[u8]) -> Result<T, Mistake> {
+    match json.trim_ascii_start() {
+        [b'{', ..] => serde_json::from_slice(json).map_err(Mistake::Inside),
+        _ => Err(Mistake::NoObject),
+    }
+}
+
+/// Why some JSON is not what was expected.
+enum Mistake {
+    NoObject,
+    Inside(serde_json::Error),
+}
+
+impl Mistake {
+    /// What is wrong and where, with no control characters in it.
+    fn sentence(&self, lines_before: usize) -> String {
+        let (line, column, what) = match self {
+            Mistake::NoObject => (1, 1, "no object; expected { here".to_owned()),
+            Mistake::Inside(error) => (error.line(), error.column(), error.to_string()),
+        };
+        let what = what.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&what);
+        let what: String = what.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        format!("line {}, column {column}: {}", lines_before + line, shortened(&what, DETAIL_BYTES_MAX))
+    }
+}
+
+/// `text` without its middle, if it is longer than `bytes_max`: what was found stands at its beginning, what was
+/// expected at its end.
+fn shortened(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let (mut head, mut tail) = (bytes_max / 4, text.len() - bytes_max / 2);
+    while !text.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    format!("{}…{}", &text[..head], &text[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(frame: &str) -> Result<Command, String> {
+        command(frame).command.map_err(|refusal| {
+            assert_eq!((refusal.status, refusal.close), (400, false), "{}", refusal.detail);
+            assert!(refusal.detail.len() < 400 && !refusal.detail.contains(char::is_control));
+            refusal.detail.into()
+        })
+    }
+
+    fn reference(frame: &str) -> Option<String> {
+        command(frame).reference.map(|raw| raw.get().to_owned())
+    }
+
+    fn publication(channel: &str, data: &str, event: Option<&str>) -> Publication {
+        Publication { channel: channel.into(), data: data.into(), event: event.map(String::from) }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).into()).collect()
+    }
+
+    #[track_caller]
+    fn assert_says(frame: &str, words: &str) {
+        let detail = read(frame).expect_err("this should have been refused");
+        assert!(detail.contains(words), "{detail:?} lacks {words:?}");
+    }
+
+    #[test]
+    fn a_publish_has_a_text_and_a_channel_and_may_have_a_type() {
+        let published = |data, event| Ok(Command::Publish(publication("news", data, event)));
+        assert_eq!(read(r#"{"publish":"hi","channel":"news"}"#), published("hi", None));
+        assert_eq!(read(r#" { "event" : "a" , "channel":"news","publish":"" } "#), published("", Some("a")));
+        assert_eq!(
+            read(r#"{"publish":"\u00e4\ud83d\ude00\n\u0000","channel":"news","event":null}"#),
+            published("ä😀\n\0", None)
+        );
+        assert_says(r#"{"publish":"hi"}"#, "no channel");
+        assert_says(r#"{"publish":7,"channel":"news"}"#, "expected a string");
+        assert_says(r#"{"publish":"\ud800","channel":"news"}"#, "line 1, column");
+    }
+
+    #[test]
+    fn a_subscribe_begins_now_or_after_an_id_or_with_the_oldest() {
+        let from = |start| Ok(Command::Subscribe { names: names(&["a", "b"]), start });
+        let with = |since: &str| read(&format!(r#"{{"subscribe":["a","b"],"since":{since}}}"#));
+        assert_eq!(read(r#"{"subscribe":["a","b"]}"#), from(None));
+        assert_eq!(with("null"), from(None));
+        assert_eq!(with("0"), from(Some(Start::After(0))));
+        assert_eq!(with("1700000000000123"), from(Some(Start::After(1_700_000_000_000_123))));
+        assert_eq!(with(r#""1700000000000123""#), from(Some(Start::After(1_700_000_000_000_123))));
+        assert_eq!(with("18446744073709551615"), from(Some(Start::After(u64::MAX))));
+        assert_eq!(with(r#""oldest""#), from(Some(Start::Oldest)));
+        for since in
+            ["-1", "1.5", "1e15", "18446744073709551616", r#""""#, r#""+1""#, r#""new""#, "true", "[1]", "{}"]
+        {
+            assert!(with(since).unwrap_err().contains("expected a message id"), "{since}");
+        }
+    }
+
+    #[test]
+    fn an_unsubscribe_has_names() {
+        assert_eq!(read(r#"{"unsubscribe":["a"]}"#), Ok(Command::Unsubscribe { names: names(&["a"]) }));
+        assert_says(r#"{"unsubscribe":"a"}"#, "expected a list of 1 to 64 channel names");
+        assert_says(r#"{"unsubscribe":[]}"#, "an empty list");
+        assert_says(r#"{"unsubscribe":[1]}"#, "expected a string");
+    }
+
+    #[test]
+    fn a_command_has_at_most_64_names() {
+        let with = |count: usize| read(&format!(r#"{{"subscribe":[{}]}}"#, vec![r#""a""#; count].join(",")));
+        assert!(with(NAMES_MAX).is_ok());
+        assert!(with(NAMES_MAX + 1).unwrap_err().contains("too many names"));
+    }
+
+    #[test]
+    fn a_frame_is_one_command_and_nothing_else() {
+        assert_says("{}", "expected publish, subscribe or unsubscribe");
+        assert_says(r#"{"ref":1}"#, "no command");
+        assert_says(r#"{"subscribe":["a"],"unsubscribe":["b"]}"#, "several commands");
+        assert_says(r#"{"subscribe":["a"],"channel":"b"}"#, "without anything to publish");
+        assert_says(r#"{"unsubscribe":["a"],"since":1}"#, "a since without a subscribe");
+        assert_says(r#"{"publish":"x","channel":"a","since":1}"#, "a since without a subscribe");
+        assert_says(r#"{"publish":"x","channel":"a"} {}"#, "trailing characters");
+        assert_says(r#"{"publish":"x","publish":"y","channel":"a"}"#, "duplicate field `publish`");
+        assert_says(r#"{"publish":"x","chanel":"a"}"#, "unknown field `chanel`, expected one of `publish`");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for frame in ["", " ", "null", "7", r#""publish""#, "[]", r#"["x","news"]"#, "\u{feff}{}", "x"] {
+            assert_says(frame, "line 1, column 1: no object");
+        }
+        for frame in ["{", "{\"publish\":", "{\"publish\":\"x", "{'publish':'x'}", "{\"publish\":\"x\",}"] {
+            assert_says(frame, "line 1, column ");
+        }
+    }
+
+    #[test]
+    fn a_reference_comes_back_as_it_was_written() {
+        for raw in ["1", "1.50", "-0", "1e400", r#""\u0041""#, "null", "false", r#"{"a": [1 ,2],"a":3}"#] {
+            let frame = format!(r#"{{"publish":"x","ref": {raw} ,"channel":"a"}}"#);
+            assert_eq!(reference(&frame).as_deref(), Some(raw));
+            assert!(read(&frame).is_ok());
+        }
+        assert_eq!(reference(r#"{"publish":"x","channel":"a"}"#), None);
+    }
+
+    #[test]
+    fn a_reference_survives_the_mistakes_around_it() {
+        assert_eq!(reference(r#"{"publish":"x","ref":7}"#).as_deref(), Some("7"));
+        assert_eq!(reference(r#"{"publish":[{}],"ref":7}"#).as_deref(), Some("7"));
+        assert_eq!(reference(r#"{"pubish":"x","ref":7}"#).as_deref(), Some("7"));
+        assert_eq!(reference(r#"{"ref":7,"ref":8}"#), None, "nobody knows which");
+        assert_eq!(reference(r#"{"ref":7"#), None, "nobody knows how it goes on");
+        assert_eq!(reference(r#"[7]"#), None);
+    }
+
+    #[test]
+    fn a_reference_has_at_most_256_bytes_quotes_included() {
+        let with = |bytes: usize| format!(r#"{{"unsubscribe":["a"],"ref":"{}"}}"#, "x".repeat(bytes - 2));
+        assert!(read(&with(256)).is_ok() && reference(&with(256)).is_some());
+        assert_says(&with(257), "a ref of more than 256 bytes");
+        assert_eq!(reference(&with(257)), None);
+    }
+
+    #[test]
+    fn no_depth_is_deep_enough_to_hurt() {
+        let deep = "[".repeat(100_000);
+        for frame in [
+            format!(r#"{{"ref":{deep}"#),
+            format!(r#"{{"publish":{deep}"#),
+            format!(r#"{{"since":{deep}"#),
+            format!(r#"{{"ref":{deep}{}}}"#, "]".repeat(100_000)),
+            "{\"ref\":".repeat(20_000),
+            format!(r#"{{"subscribe":{deep}"#),
+            format!(r#"{{"unknown":{deep}{},"ref":1}}"#, "]".repeat(100_000)),
+        ] {
+            assert!(read(&frame).is_err());
+        }
+    }
+
+    #[test]
+    fn a_sentence_stays_short_and_clean_whatever_the_key() {
+        let detail = read(&format!(r#"{{"\n\u0007{}":1}}"#, "ä".repeat(50_000))).unwrap_err();
+        assert!(detail.starts_with("line 1, column ") && detail.contains("unknown field"), "{detail}");
+        assert!(detail.contains('…') && detail.ends_with("`unsubscribe`, `ref`"), "{detail}");
+    }
+
+    #[test]
+    fn no_sentence_repeats_a_value() {
+        for frame in [
+            r#"{"publish":{"zqxjk":1},"channel":"zqxjk"}"#,
+            r#"{"subscribe":"zqxjk"}"#,
+            r#"{"subscribe":["a"],"since":"zqxjk"}"#,
+            r#"{"subscribe":["zqxjk"],"channel":"zqxjk"}"#,
+            r#"{"publish":"zqxjk","event":"zqxjk","ref":"zqxjk"}"#,
+            r#""zqxjk""#,
+            r#"{"publish":zqxjk}"#,
+        ] {
+            let detail = read(frame).unwrap_err();
+            assert!(!detail.contains("zqxjk"), "{detail}");
+        }
+    }
+
+    fn bulk(body: &[u8]) -> Result<Vec<Publication>, String> {
+        publications(body).collect::<Result<_, _>>().map_err(|refusal| {
+            assert_eq!((refusal.status, refusal.close), (400, false));
+            refusal.detail.into()
+        })
+    }
+
+    #[test]
+    fn a_line_is_a_publication_and_an_empty_line_is_nothing() {
+        let body = b"{\"channel\":\"a\",\"data\":\"1\"}\r\n\n \r\n{\"data\":\"2\",\"event\":\"e\",\"channel\":\"b\"}";
+        assert_eq!(bulk(body), Ok(vec![publication("a", "1", None), publication("b", "2", Some("e"))]));
+        assert_eq!(bulk(b""), Ok(vec![]));
+        assert_eq!(bulk(b"\n\n"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_says_which_and_why() {
+        for (line, words) in [
+            (&b"{\"channel\":\"a\"}"[..], "missing field `data`"),
+            (b"{\"data\":\"a\"}", "missing field `channel`"),
+            (b"{\"channel\":\"a\",\"data\":1}", "expected a string"),
+            (b"{\"channel\":\"a\",\"data\":null}", "expected a string"),
+            (
+                b"{\"channel\":\"a\",\"data\":\"b\",\"typ\":\"c\"}",
+                "unknown field `typ`, expected one of `channel`",
+            ),
+            (b"{\"channel\":\"a\",\"data\":\"b\",\"data\":\"c\"}", "duplicate field `data`"),
+            (b"{\"channel\":\"a\",\"data\":\"\xff\"}", "invalid unicode"),
+            (b"{\"channel\":\"a\",\"data\":\"b\"} x", "trailing characters"),
+            (b"{\"channel\":\"a\",", "EOF"),
+            (b"[\"a\",\"b\",null]", "no object"),
+        ] {
+            let body = [b"{\"channel\":\"a\",\"data\":\"b\"}\n\n", line].concat();
+            let detail = bulk(&body).unwrap_err();
+            assert!(detail.starts_with("line 3, column ") && detail.contains(words), "{detail}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_near_a_command_makes_the_reader_panic(
+            frame in "(\\{(\"(publish|channel|subscribe|since|ref|x)\":(\"\\PC{0,5}\"|[0-9.e-]{1,5}|\\[\\]|null),?){0,4}\\}?|\\PC{0,20})",
+        ) {
+            let _ = read(&frame);
+        }
+
+        #[test]
+        fn what_is_written_as_json_is_read_as_it_was(channel in "\\PC{0,20}", data in any::<String>()) {
+            let mut line = b"{\"channel\":".to_vec();
+            text::json_string(&channel, &mut line);
+            line.extend_from_slice(b",\"data\":");
+            text::json_string(&data, &mut line);
+            line.push(b'}');
+            prop_assert_eq!(bulk(&line), Ok(vec![publication(&channel, &data, None)]));
+        }
+    }
+}
