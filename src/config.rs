@@ -9,6 +9,10 @@
 #[cfg(feature = "shell")]
 mod file;
 mod limits;
+mod origin;
+mod pattern;
+mod rules;
+mod ticker;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +20,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use limits::Limits;
+pub use pattern::Pattern;
+pub use rules::{ChannelLimits, ChannelRule, ChannelRules, RuleNumber, Slow};
+pub use ticker::{Payload, TickerRule};
 
 /// The whole configuration file, commented; every setting in it is the default.
 #[cfg(feature = "shell")]
@@ -38,12 +45,34 @@ pub struct Settings {
     /// carry; `*` allows all. Default: none, because by a name of his own (DNS rebinding) a stranger's page
     /// could reach a server that listens only on localhost.
     pub hosts: Vec<String>,
+    /// Origins whose pages may use the API from a browser (CORS), like `https://example.org`, in a
+    /// browser's spelling: they can be compared as bytes. `*` lets every page read, but never with
+    /// credentials. Default: none, and so only our own pages.
+    pub origins: Vec<String>,
+    /// How long a stream may be silent before something is sent that means nothing, in milliseconds;
+    /// 0: for ever. Default 25 s: below the 30 s after which the first proxies lose patience, and the
+    /// only way to find a peer that vanished without a word.
+    #[cfg_attr(feature = "shell", serde(rename = "heartbeat", deserialize_with = "file::time_ms"))]
+    pub heartbeat_ms: u64,
+    /// How long a native long poll is held before it is answered with an empty list, in milliseconds.
+    /// Default 25 s, for the same proxies.
+    #[cfg_attr(feature = "shell", serde(rename = "poll-timeout", deserialize_with = "file::time_ms"))]
+    pub poll_timeout_ms: u64,
+    /// Whether `/lab/echo` echoes what a WebSocket says, so that test suites can try ours. Default:
+    /// false, because it serves nobody else.
+    pub lab: bool,
     /// How much is logged. Default: info, a few lines a day.
     pub log_level: LogLevel,
     /// How a line of the log looks. Default: text, for people.
     pub log_format: LogFormat,
     /// What may grow, and how far.
     pub limits: Limits,
+    /// Channels that differ from `limits`; the first rule that fits a name counts. Default: none.
+    #[cfg_attr(feature = "shell", serde(rename = "channel"))]
+    pub channels: Vec<ChannelRule>,
+    /// Channels that tick by themselves, besides `$clock`. Default: none.
+    #[cfg_attr(feature = "shell", serde(rename = "ticker"))]
+    pub tickers: Vec<TickerRule>,
 }
 
 impl Default for Settings {
@@ -53,9 +82,15 @@ impl Default for Settings {
             static_dir: None,
             open: false,
             hosts: Vec::new(),
+            origins: Vec::new(),
+            heartbeat_ms: 25_000,
+            poll_timeout_ms: 25_000,
+            lab: false,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             limits: Limits::default(),
+            channels: Vec::new(),
+            tickers: Vec::new(),
         }
     }
 }
@@ -80,14 +115,28 @@ impl Settings {
                  comet.example.org, or \"*\" for all"
             )));
         }
-        self.limits.validate()
+        self.origins.iter().try_for_each(|origin| origin::check_origin(origin))?;
+        limits::check_time("", "heartbeat", self.heartbeat_ms, 0)?;
+        limits::check_time("", "poll-timeout", self.poll_timeout_ms, 1)?;
+        self.limits.validate()?;
+        rules::validate(&self.channels, &self.limits)?;
+        ticker::validate(&self.tickers)
+    }
+
+    /// What every channel is to go by. Expects valid settings.
+    pub fn channel_rules(&self) -> ChannelRules {
+        ChannelRules::new(&self.channels, &self.limits)
     }
 }
 
 /// Whether a Host header can be compared with this: a name, or `*`.
 fn is_host_pattern(host: &str) -> bool {
+    host == "*" || is_host_name(host)
+}
+
+fn is_host_name(host: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    host == "*" || (!host.is_empty() && host.bytes().all(is_name))
+    !host.is_empty() && host.bytes().all(is_name)
 }
 
 /// A place to listen.
@@ -262,5 +311,52 @@ mod tests {
         }
         let hosts = ["*", "comet.example.org"].map(String::from).to_vec();
         assert_eq!(Settings { hosts, ..Settings::default() }.validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_do() {
+        let error = complaint(|settings| settings.origins.push("https://example.org/".into()));
+        assert!(error.starts_with("origins: \"https://example.org/\" is not an origin"), "{error}");
+        let origins = ["*", "https://example.org"].map(String::from).to_vec();
+        assert_eq!(Settings { origins, ..Settings::default() }.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_server_may_do_without_heartbeats_but_no_poll_ends_at_once() {
+        assert_eq!(Settings { heartbeat_ms: 0, ..Settings::default() }.validate(), Ok(()));
+        assert_eq!(
+            complaint(|settings| settings.poll_timeout_ms = 0),
+            "poll-timeout is 0; it must be at least 1ms"
+        );
+        for change in
+            [(|settings| settings.heartbeat_ms = 25 * 86_400_000) as fn(&mut Settings), |settings| {
+                settings.poll_timeout_ms = 25 * 86_400_000
+            }]
+        {
+            assert!(complaint(change).ends_with(" is 25 days; timers reach 24 days ahead at most"));
+        }
+    }
+
+    #[test]
+    fn rules_are_held_against_the_limits() {
+        let rule = ChannelRule { history_bytes_max: Some(100_000), ..ChannelRule::new("a".parse().unwrap()) };
+        let mut settings = Settings { channels: vec![rule], ..Settings::default() };
+        assert_eq!(settings.validate(), Ok(()));
+        assert_eq!(settings.channel_rules().limits_for("a").bytes_max, 100_000);
+        settings.limits.message_bytes_max = 100_001;
+        let error = settings.validate().unwrap_err().to_string();
+        assert!(error.starts_with("channel \"a\": history-bytes-max is 100000; "), "{error}");
+    }
+
+    #[test]
+    fn a_channel_has_one_ticker() {
+        let ticker = TickerRule { channel: "time".into(), every_ms: 1_000, payload: Payload::default() };
+        let mut settings = Settings { tickers: vec![ticker.clone()], ..Settings::default() };
+        assert_eq!(settings.validate(), Ok(()));
+        settings.tickers.push(TickerRule { every_ms: 250, ..ticker });
+        assert_eq!(
+            settings.validate().unwrap_err().to_string(),
+            "ticker \"time\": this channel has a ticker already; give this one another channel"
+        );
     }
 }

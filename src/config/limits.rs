@@ -29,6 +29,10 @@ pub struct Limits {
     /// pushes are news, not files, and each waits in a history.
     #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
     pub message_bytes_max: usize,
+    /// The body of a bulk publish, many messages in one request, in bytes; a longer one is a 413. Default
+    /// 1 MiB: it is all or nothing, so all of it waits in memory for its last line.
+    #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
+    pub bulk_bytes_max: usize,
     /// From the first byte of a request to the end of its head, and not prolonged by trickling.
     /// Default 10 s: slow phones manage, slow attackers do not.
     #[cfg_attr(feature = "shell", serde(rename = "head-timeout", deserialize_with = "super::file::time_ms"))]
@@ -71,6 +75,9 @@ pub struct Limits {
     /// Channels at one time; publishing or subscribing to one more is refused. Default 100,000: their
     /// names come from strangers.
     pub channels_max: usize,
+    /// Channels of one subscription; more are refused. Default 64: each costs its subscriber a place in
+    /// a section.
+    pub subscription_channels_max: usize,
     /// Messages in a channel's history. Default 1,000, or fewer if one of the next two is reached.
     pub history_messages_max: usize,
     /// All messages in a channel's history together, in bytes. Default 1 MiB.
@@ -80,6 +87,10 @@ pub struct Limits {
     /// wants today's news, and is told about the gap.
     #[cfg_attr(feature = "shell", serde(rename = "history-age", deserialize_with = "super::file::time_ms"))]
     pub history_age_ms: u64,
+    /// The histories of all channels together, in bytes. Default 256 MiB: a full history in each of the
+    /// channels that strangers may open would be 100 GB, and no machine has that.
+    #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
+    pub history_budget_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -90,6 +101,7 @@ impl Default for Limits {
             head_bytes_max: 32 << 10,
             fields_max: FIELDS_MOST,
             message_bytes_max: 64 << 10,
+            bulk_bytes_max: 1 << 20,
             head_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 75_000,
@@ -101,9 +113,11 @@ impl Default for Limits {
             padding_max: 4_096,
             static_file_bytes_max: 16 << 20,
             channels_max: 100_000,
+            subscription_channels_max: 64,
             history_messages_max: 1_000,
             history_bytes_max: 1 << 20,
             history_age_ms: 3_600_000,
+            history_budget_bytes_max: 256 << 20,
         }
     }
 }
@@ -122,11 +136,10 @@ impl Limits {
         for (key, count) in [
             ("fields-max", self.fields_max),
             ("channels-max", self.channels_max),
+            ("subscription-channels-max", self.subscription_channels_max),
             ("history-messages-max", self.history_messages_max),
         ] {
-            if count == 0 {
-                return Err(ConfigError::new(format!("limits: {key} is 0; it must be at least 1")));
-            }
+            check_least("limits: ", key, count, 1)?;
         }
         if self.fields_max > FIELDS_MOST {
             let found = self.fields_max;
@@ -138,24 +151,16 @@ impl Limits {
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {
-        for (key, time_ms, may_be_zero) in [
-            ("head-timeout", self.head_timeout_ms, false),
-            ("body-timeout", self.body_timeout_ms, false),
-            ("idle-timeout", self.idle_timeout_ms, false),
-            ("write-timeout", self.write_timeout_ms, false),
-            ("linger", self.linger_ms, true),
-            ("poll-space", self.poll_space_ms, false),
-            ("history-age", self.history_age_ms, false),
+        for (key, time_ms, least_ms) in [
+            ("head-timeout", self.head_timeout_ms, 1),
+            ("body-timeout", self.body_timeout_ms, 1),
+            ("idle-timeout", self.idle_timeout_ms, 1),
+            ("write-timeout", self.write_timeout_ms, 1),
+            ("linger", self.linger_ms, 0),
+            ("poll-space", self.poll_space_ms, 1),
+            ("history-age", self.history_age_ms, 1),
         ] {
-            if time_ms == 0 && !may_be_zero {
-                return Err(ConfigError::new(format!("limits: {key} is 0; it must be at least 1ms")));
-            }
-            if time_ms > wheel::HORIZON_MS {
-                return Err(ConfigError::new(format!(
-                    "limits: {key} is {} days; timers reach 24 days ahead at most",
-                    time_ms / 86_400_000
-                )));
-            }
+            check_time("limits: ", key, time_ms, least_ms)?;
         }
         Ok(())
     }
@@ -165,32 +170,65 @@ impl Limits {
             ("target-bytes-max", self.target_bytes_max, 1),
             ("head-bytes-max", self.head_bytes_max, self.target_bytes_max),
             ("message-bytes-max", self.message_bytes_max, 1),
+            ("bulk-bytes-max", self.bulk_bytes_max, 1),
             ("unsent-bytes-max", self.unsent_bytes_max, 1),
             ("held-input-bytes-max", self.held_input_bytes_max, 0),
             ("padding-max", self.padding_max, 0),
             ("static-file-bytes-max", self.static_file_bytes_max, 1),
             ("history-bytes-max", self.history_bytes_max, self.message_bytes_max),
         ] {
-            if bytes < least {
-                let reason = match key {
-                    "head-bytes-max" => ", target-bytes-max: the target is part of the head",
-                    "history-bytes-max" => {
-                        ", message-bytes-max: else a message could be gone before it is sent"
-                    }
-                    _ => "",
-                };
-                return Err(ConfigError::new(format!(
-                    "limits: {key} is {bytes}; it must be at least {least}{reason}"
-                )));
-            }
-            if bytes > BYTES_MOST {
-                return Err(ConfigError::new(format!(
-                    "limits: {key} is {bytes}; it may be 1GiB ({BYTES_MOST}) at most"
-                )));
-            }
+            check_size("limits: ", key, bytes, least)?;
         }
-        Ok(())
+        // The sum of many lengths, each of which has 32 bits: this one has no upper bound.
+        check_least(
+            "limits: ",
+            "history-budget-bytes-max",
+            self.history_budget_bytes_max,
+            self.history_bytes_max,
+        )
     }
+}
+
+/// Refuses a time of less than `least_ms` or farther ahead than timers reach. `place` says where `key`
+/// stands, with its colon.
+pub(super) fn check_time(place: &str, key: &str, time_ms: u64, least_ms: u64) -> Result<(), ConfigError> {
+    if time_ms < least_ms {
+        let found = if time_ms == 0 { "0".to_owned() } else { format!("{time_ms}ms") };
+        return Err(ConfigError::new(format!("{place}{key} is {found}; it must be at least {least_ms}ms")));
+    }
+    if time_ms > wheel::HORIZON_MS {
+        return Err(ConfigError::new(format!(
+            "{place}{key} is {} days; timers reach 24 days ahead at most",
+            time_ms / 86_400_000
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a size that is smaller than `least` or too large for a length. `place` says where `key`
+/// stands, with its colon.
+pub(super) fn check_size(place: &str, key: &str, bytes: usize, least: usize) -> Result<(), ConfigError> {
+    check_least(place, key, bytes, least)?;
+    if bytes > BYTES_MOST {
+        return Err(ConfigError::new(format!(
+            "{place}{key} is {bytes}; it may be 1GiB ({BYTES_MOST}) at most"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a number below `least`. `place` says where `key` stands, with its colon.
+pub(super) fn check_least(place: &str, key: &str, found: usize, least: usize) -> Result<(), ConfigError> {
+    if found >= least {
+        return Ok(());
+    }
+    let reason = match key {
+        "head-bytes-max" => ", target-bytes-max: the target is part of the head",
+        "history-bytes-max" => ", message-bytes-max: else a message could be gone before it is sent",
+        "history-budget-bytes-max" => ", history-bytes-max: else no channel could fill its own history",
+        _ => "",
+    };
+    Err(ConfigError::new(format!("{place}{key} is {found}; it must be at least {least}{reason}")))
 }
 
 #[cfg(test)]
@@ -207,11 +245,12 @@ mod tests {
 
     #[test]
     fn zero_is_refused_where_it_makes_no_sense() {
-        let orders: [(&str, Zero); 15] = [
+        let orders: [(&str, Zero); 18] = [
             ("target-bytes-max", |limits| limits.target_bytes_max = 0),
             ("head-bytes-max", |limits| limits.head_bytes_max = 0),
             ("fields-max", |limits| limits.fields_max = 0),
             ("message-bytes-max", |limits| limits.message_bytes_max = 0),
+            ("bulk-bytes-max", |limits| limits.bulk_bytes_max = 0),
             ("head-timeout", |limits| limits.head_timeout_ms = 0),
             ("body-timeout", |limits| limits.body_timeout_ms = 0),
             ("idle-timeout", |limits| limits.idle_timeout_ms = 0),
@@ -220,9 +259,11 @@ mod tests {
             ("unsent-bytes-max", |limits| limits.unsent_bytes_max = 0),
             ("static-file-bytes-max", |limits| limits.static_file_bytes_max = 0),
             ("channels-max", |limits| limits.channels_max = 0),
+            ("subscription-channels-max", |limits| limits.subscription_channels_max = 0),
             ("history-messages-max", |limits| limits.history_messages_max = 0),
             ("history-bytes-max", |limits| limits.history_bytes_max = 0),
             ("history-age", |limits| limits.history_age_ms = 0),
+            ("history-budget-bytes-max", |limits| limits.history_budget_bytes_max = 0),
         ];
         for (key, zero) in orders {
             let error = complaint(zero);
@@ -255,5 +296,12 @@ mod tests {
         assert!(complaint(|limits| limits.message_bytes_max = (1 << 30) + 1).contains("1GiB"));
         assert!(complaint(|limits| limits.head_bytes_max = 8_191).contains("part of the head"));
         assert!(complaint(|limits| limits.history_bytes_max = 65_535).contains("at least 65536"));
+        assert_eq!(
+            complaint(|limits| limits.history_budget_bytes_max = (1 << 20) - 1),
+            "limits: history-budget-bytes-max is 1048575; it must be at least 1048576, history-bytes-max: \
+             else no channel could fill its own history"
+        );
+        let roomy = Limits { history_budget_bytes_max: 64 << 30, ..Limits::default() };
+        assert_eq!(roomy.validate(), Ok(()));
     }
 }
