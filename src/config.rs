@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 pub use limits::Limits;
 pub use pattern::Pattern;
-pub use rules::{ChannelLimits, ChannelRule, ChannelRules, RuleNumber, Slow};
+pub use rules::{ChannelLimits, ChannelRule, ChannelRules, Slow};
 pub use ticker::{Payload, TickerRule};
 
 /// The whole configuration file, commented; every setting in it is the default.

@@ -6,7 +6,7 @@
 //!
 //! Knows: names, patterns, limits. Never learns what a channel holds.
 
-use std::ops::Index;
+use std::rc::Rc;
 
 use super::limits::{Limits, check_least, check_size, check_time};
 use super::{ConfigError, Pattern};
@@ -145,54 +145,33 @@ pub(super) fn validate(rules: &[ChannelRule], limits: &Limits) -> Result<(), Con
 }
 
 /// The rules in the order in which they count, each with its limits made complete.
+///
+/// The channels of a rule share its limits: a pointer is all that each of a hundred thousand keeps.
 #[derive(Clone, Debug)]
 pub struct ChannelRules {
-    patterns: Vec<Pattern>,
-    /// Invariant: one for each pattern, in the same order, and behind them that of a channel without a rule.
-    limits: Vec<ChannelLimits>,
+    rules: Vec<(Pattern, Rc<ChannelLimits>)>,
+    /// Those of a channel that no rule fits.
+    otherwise: Rc<ChannelLimits>,
 }
-
-/// Which rule a channel goes by. Two bytes, for a channel to keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuleNumber(u16);
-
-const _: () = assert!(RULES_MOST < u16::MAX as usize);
 
 impl ChannelRules {
     /// Completes the rules with `limits`. Both are expected to have been validated.
     pub fn new(rules: &[ChannelRule], limits: &Limits) -> Self {
-        let without_a_rule = ChannelLimits {
+        let otherwise = ChannelLimits {
             messages_max: limits.history_messages_max,
             bytes_max: limits.history_bytes_max,
             age_ms: limits.history_age_ms,
             gather_ms: 0,
             slow: Slow::default(),
         };
-        let settled = rules.iter().map(|rule| rule.over(limits));
-        ChannelRules {
-            patterns: rules.iter().map(|rule| rule.pattern.clone()).collect(),
-            limits: settled.chain([without_a_rule]).collect(),
-        }
+        let rules = rules.iter().map(|rule| (rule.pattern.clone(), Rc::new(rule.over(limits)))).collect();
+        ChannelRules { rules, otherwise: Rc::new(otherwise) }
     }
 
-    /// The rule of the channel with this name. Linear in the name and in the rules: ask once per channel.
-    pub fn rule_for(&self, channel: &str) -> RuleNumber {
-        let first = self.patterns.iter().position(|pattern| pattern.matches(channel));
-        let number = first.unwrap_or(self.patterns.len());
-        RuleNumber(number.try_into().expect("validated: far fewer rules than 65,536"))
-    }
-
-    /// The limits of the channel with this name; see [`ChannelRules::rule_for`].
-    pub fn limits_for(&self, channel: &str) -> ChannelLimits {
-        self[self.rule_for(channel)]
-    }
-}
-
-impl Index<RuleNumber> for ChannelRules {
-    type Output = ChannelLimits;
-
-    fn index(&self, rule: RuleNumber) -> &ChannelLimits {
-        &self.limits[usize::from(rule.0)]
+    /// The limits of the channel with this name. Linear in the name and in the rules: ask once per channel.
+    pub fn limits_for(&self, channel: &str) -> Rc<ChannelLimits> {
+        let first = self.rules.iter().find(|(pattern, _)| pattern.matches(channel));
+        Rc::clone(first.map_or(&self.otherwise, |(_, limits)| limits))
     }
 }
 
@@ -218,7 +197,7 @@ mod tests {
             gather_ms: 0,
             slow: Slow::Gap,
         };
-        assert_eq!(ChannelRules::new(&[], &limits).limits_for("any"), expected);
+        assert_eq!(*ChannelRules::new(&[], &limits).limits_for("any"), expected);
     }
 
     #[test]
@@ -233,8 +212,8 @@ mod tests {
         let rules = ChannelRules::new(&[prices], &limits);
         let general = rules.limits_for("news");
         assert_eq!(
-            rules.limits_for("price:gold"),
-            ChannelLimits { messages_max: 1, gather_ms: 50, slow: Slow::Latest, ..general }
+            *rules.limits_for("price:gold"),
+            ChannelLimits { messages_max: 1, gather_ms: 50, slow: Slow::Latest, ..*general }
         );
     }
 
@@ -246,8 +225,14 @@ mod tests {
         assert_eq!(rules.limits_for("chat:vip").messages_max, 5);
         assert_eq!(rules.limits_for("chat:vip").gather_ms, 0);
         assert_eq!(rules.limits_for("chat:/demo/").messages_max, 9);
-        assert_eq!(rules.rule_for("chat:a"), rules.rule_for("chat:b"));
-        assert_ne!(rules.rule_for("chat:a"), rules.rule_for("news"));
+        assert_eq!(rules.limits_for("news").messages_max, 1_000);
+    }
+
+    #[test]
+    fn the_channels_of_a_rule_share_its_limits() {
+        let rules = ChannelRules::new(&[rule("chat:*")], &Limits::default());
+        assert!(Rc::ptr_eq(&rules.limits_for("chat:a"), &rules.limits_for("chat:b")));
+        assert!(Rc::ptr_eq(&rules.limits_for("a"), &rules.limits_for("b")));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use super::{ConfigError, pattern};
 /// Faster than this is not news but a load test, and one thread has everybody else to serve.
 const EVERY_MS_LEAST: u64 = 10;
 
+/// The most tickers: each has a timer of its own, and all of them are meant to be on time.
+const TICKERS_MOST: usize = 1_000;
+
 /// The longest payload as it is written, in bytes. Each subscriber gets it at each tick.
 const PAYLOAD_BYTES_MOST: usize = 1 << 10;
 
@@ -40,6 +43,12 @@ pub struct TickerRule {
 
 /// Refuses tickers that nobody could hear apart, or that would do nothing but tick.
 pub(super) fn validate(tickers: &[TickerRule]) -> Result<(), ConfigError> {
+    if tickers.len() > TICKERS_MOST {
+        return Err(ConfigError::new(format!(
+            "{} tickers; there may be {TICKERS_MOST} at most",
+            tickers.len()
+        )));
+    }
     let mut channels = HashSet::new();
     for ticker in tickers {
         check_channel(&ticker.channel)?;
@@ -249,6 +258,19 @@ mod tests {
         }
         let error = ticker("$clock", 1_000).unwrap_err().to_string();
         assert_eq!(error, "\"$clock\" is built in, one tick a second; give this ticker another channel");
+    }
+
+    #[test]
+    fn there_are_a_thousand_tickers_at_most() {
+        let numbered = |number: u32| TickerRule {
+            channel: number.to_string(),
+            every_ms: 1_000,
+            payload: Payload::default(),
+        };
+        let mut tickers: Vec<_> = (0..1_000).map(numbered).collect();
+        assert_eq!(validate(&tickers), Ok(()));
+        tickers.push(numbered(1_000));
+        assert_eq!(validate(&tickers).unwrap_err().to_string(), "1001 tickers; there may be 1000 at most");
     }
 
     #[test]
