@@ -307,23 +307,6 @@ mod tests {
             subscription-channels-max = 3
             bulk-bytes-max = "2MiB"
             history-budget-bytes-max = "4GiB"
-            [[channel]]
-            match = "price:*"
-            history-messages-max = 1
-            history-bytes-max = "64KiB"
-            history-age = "1m"
-            gather = "50ms"
-            slow = "latest"
-            [[channel]]
-            match = "*"
-            slow = "disconnect"
-            [[ticker]]
-            channel = "$time"
-            every = "250ms"
-            payload = '{"now":{unix_ms}}'
-            [[ticker]]
-            channel = "hourly"
-            every = "1h"
             "#,
         );
         let expected = Settings {
@@ -348,28 +331,56 @@ mod tests {
                 history_budget_bytes_max: 4 << 30,
                 ..Limits::default()
             },
-            channels: vec![
-                ChannelRule {
-                    history_messages_max: Some(1),
-                    history_bytes_max: Some(65_536),
-                    history_age_ms: Some(60_000),
-                    gather_ms: 50,
-                    slow: Slow::Latest,
-                    ..ChannelRule::new("price:*".parse().unwrap())
-                },
-                ChannelRule { slow: Slow::Disconnect, ..ChannelRule::new("*".parse().unwrap()) },
-            ],
-            tickers: vec![
-                TickerRule {
-                    channel: "$time".into(),
-                    every_ms: 250,
-                    payload: r#"{"now":{unix_ms}}"#.parse().unwrap(),
-                },
-                TickerRule { channel: "hourly".into(), every_ms: 3_600_000, payload: Payload::default() },
-            ],
+            ..Settings::default()
         };
         assert_eq!(settings.validate(), Ok(()));
         assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn rules_and_tickers_can_be_written() {
+        let settings = read(
+            r#"
+            [[channel]]
+            match = "price:*"
+            history-messages-max = 1
+            history-bytes-max = "64KiB"
+            history-age = "1m"
+            gather = "50ms"
+            slow = "latest"
+            [[channel]]
+            match = "*"
+            slow = "disconnect"
+            [[ticker]]
+            channel = "$time"
+            every = "250ms"
+            payload = '{"now":{unix_ms}}'
+            [[ticker]]
+            channel = "hourly"
+            every = "1h"
+            "#,
+        );
+        let channels = vec![
+            ChannelRule {
+                history_messages_max: Some(1),
+                history_bytes_max: Some(65_536),
+                history_age_ms: Some(60_000),
+                gather_ms: 50,
+                slow: Slow::Latest,
+                ..ChannelRule::new("price:*".parse().unwrap())
+            },
+            ChannelRule { slow: Slow::Disconnect, ..ChannelRule::new("*".parse().unwrap()) },
+        ];
+        let tickers = vec![
+            TickerRule {
+                channel: "$time".into(),
+                every_ms: 250,
+                payload: r#"{"now":{unix_ms}}"#.parse().unwrap(),
+            },
+            TickerRule { channel: "hourly".into(), every_ms: 3_600_000, payload: Payload::default() },
+        ];
+        assert_eq!(settings, Settings { channels, tickers, ..Settings::default() });
+        assert_eq!(settings.validate(), Ok(()));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Limits {
     /// not read is not served more.
     #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
     pub unsent_bytes_max: usize,
-    /// Requests kept behind a held poll, in bytes; with more the connection is closed. Default 32 KiB: one whole head.
+    /// Requests kept behind a held poll, in bytes; what is more waits in the kernel. Default 32 KiB: one whole head.
     #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
     pub held_input_bytes_max: usize,
     /// The most spaces that the clock's `?padding=` may ask for before each tick. Default 4,096: the

@@ -2,7 +2,7 @@
 //!
 //! Publishing gives a message its place in the log and puts it into its channel's history.
 //! Subscribers are cursors into that: one that is behind is answered from the history, one
-//! that has everything takes a seat and is answered by the next [sweep](self::sweep).
+//! that has everything takes a seat and is answered by the next sweep.
 //!
 //! The kinds of method: *inputs* (`publish`, `poll`, `leave`), *time* (`deadline`, `expire`,
 //! `sweep`), and one *output*: what the hub has to say to connections, it says to the

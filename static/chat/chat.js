@@ -6,8 +6,8 @@
 //     POST backend.php  msg=TEXT     200, nothing else
 //
 // T is the timestamp of the message before, so it is a *cursor*: "I have everything up to here." The server
-// answers with the oldest message after it, at once if there already is one. However long this
-// page was away between two questions, nothing is skipped and nothing comes twice.
+// answers with the oldest message after it, at once if there already is one. However long this page was away
+// between two questions: as far as the server's history reaches, nothing is skipped, and nothing comes twice.
 
 import { Patience, tell } from "../reconnect.js";
 
@@ -62,23 +62,26 @@ async function knock() {
  * Calls `held` when the server has had no answer for a second: then it waits for news, as it should.
  */
 async function ask(url, held) {
-  const dead = new AbortController();
-  let alarm = setTimeout(() => dead.abort(), SILENCE_MS);
+  const over = new AbortController();
+  const giveUp = () => over.abort();
+  let alarm = setTimeout(giveUp, SILENCE_MS);
   const second = setTimeout(held, 1000);
+  addEventListener("offline", giveUp, { signal: over.signal });
   try {
-    const answer = await fetch(url, { cache: "no-store", signal: dead.signal });
+    const answer = await fetch(url, { cache: "no-store", signal: over.signal });
     if (!answer.ok) throw await Refusal.from(answer);
     const pieces = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (let piece = { value: "" }; !piece.done; piece = await pieces.read()) {
       clearTimeout(alarm);
-      alarm = setTimeout(() => dead.abort(), SILENCE_MS);
+      alarm = setTimeout(giveUp, SILENCE_MS);
       text = (text + piece.value).trimStart();
     }
     return JSON.parse(text);
   } finally {
     clearTimeout(alarm);
     clearTimeout(second);
+    giveUp(); // there is nothing left to give up but the listener
   }
 }
 
@@ -95,7 +98,8 @@ function show({ msg, timestamp }) {
   words.append(...(who ? [name, " "] : []), element("bdi", what));
   const time = element("time", when.toLocaleTimeString("en-GB", { timeStyle: "short" }));
   time.dateTime = when.toISOString();
-  const line = element("li");
+  const line = element("div");
+  line.className = "line";
   line.append(words, time);
 
   // Who has scrolled up to read is left in peace; everyone else sees the newest line.

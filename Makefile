@@ -1,0 +1,43 @@
+# What there is to do in this house. `make` lists it.
+#
+# Everything here works on a fresh machine that has Rust (https://rustup.rs) and Debian's
+# package manager. Only the tests need more, and install it: a browser, for the pages.
+
+CARGO ?= cargo
+BROWSER_PACKAGES := chromium chromium-driver
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt bench pictures doc tools clean
+
+help: ## Say what there is to do (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Serve the demos on http://127.0.0.1:8080/
+	$(CARGO) run --release
+
+test: tools ## Run all tests; installs Chromium first if it is missing (Debian, sudo)
+	$(CARGO) test --locked --all-features
+
+check: ## Formatting, lints, the core without the kernel, the docs: all without a warning
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+bench: ## Measure the inside: parsing a head, the timer wheel
+	$(CARGO) bench --locked --benches
+
+pictures: tools ## Take the screenshots of the README anew
+	ENCKE_PICTURES=docs/images $(CARGO) test --locked --test pages pictures
+
+doc: ## Make the tour of the sources and open it in a browser
+	$(CARGO) doc --no-deps --document-private-items --open
+
+tools: ## Install what the tests need beside Rust
+	@scripts/install-tools $(BROWSER_PACKAGES)
+
+clean: ## Remove everything that was built
+	$(CARGO) clean

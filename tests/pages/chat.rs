@@ -1,0 +1,258 @@
+//! The mini-chat: what is said in one window is read in another, once, in order, and as text.
+
+use serde_json::json;
+
+use crate::browser::{BACK_TAB, Browser, ENTER, TAB, Window};
+use crate::server::Server;
+
+/// What was said, without the times.
+const WORDS: &str = "#log p";
+
+#[test]
+fn a_line_typed_in_one_window_appears_in_another() {
+    let (server, browser) = (Server::start(), Browser::start());
+    let (here, there) = two_windows(&server, &browser, "/chat/");
+
+    browser.turn_to(&here);
+    say(&browser, "Is anybody there?");
+    browser.turn_to(&there);
+    browser.until("the question has arrived", |page| page.texts(WORDS) == ["Is anybody there?"]);
+    say(&browser, "Always.");
+    browser.turn_to(&here);
+    browser.until("the answer has arrived", |page| page.texts(WORDS) == ["Is anybody there?", "Always."]);
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+#[test]
+fn who_comes_late_reads_what_was_said_before() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    for (number, line) in ["one", "two", "three"].iter().enumerate() {
+        say(&browser, line);
+        browser.until("the line is in the log", |page| page.texts(WORDS).len() == number + 1);
+    }
+
+    browser.open(&server.url("/chat/"));
+    browser.until("all three lines are there, in order", |page| page.texts(WORDS) == ["one", "two", "three"]);
+}
+
+#[test]
+fn a_burst_arrives_whole_and_in_order() {
+    let (server, browser) = (Server::start(), Browser::start());
+    let (here, there) = two_windows(&server, &browser, "/chat/");
+
+    browser.turn_to(&here);
+    let all = burst(&browser, 200);
+    for window in [here, there] {
+        browser.turn_to(&window);
+        browser.until("the last line is there", |page| page.texts(WORDS).last() == all.last());
+        assert_eq!(browser.texts(WORDS), all);
+    }
+}
+
+#[test]
+fn what_is_said_while_a_window_is_cut_off_is_read_when_it_is_back() {
+    let (server, browser) = (Server::start(), Browser::start());
+    let (here, there) = two_windows(&server, &browser, "/chat/");
+    cut_off(&browser, true);
+    browser.until("the window says that it waits", |page| page.text("#state").contains("Reconnecting"));
+
+    browser.turn_to(&here);
+    let all = burst(&browser, 5);
+    browser.until("all is said", |page| page.texts(WORDS) == all);
+
+    browser.turn_to(&there);
+    assert_eq!(browser.texts(WORDS), [""; 0], "it was cut off");
+    cut_off(&browser, false);
+    browser.until("all is read", |page| page.texts(WORDS) == all);
+}
+
+#[test]
+fn the_page_keeps_the_newest_500_lines() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    let all = burst(&browser, 501);
+    browser.until("the last line is there", |page| page.texts(WORDS).last() == all.last());
+    assert_eq!(browser.texts(WORDS), all[1..]);
+}
+
+#[test]
+fn the_chat_goes_on_after_the_server_was_killed_and_started_again() {
+    let (mut server, browser) = (Server::start(), Browser::start());
+    let (here, there) = two_windows(&server, &browser, "/chat/");
+
+    server.kill();
+    for window in [&there, &here] {
+        browser.turn_to(window);
+        browser.until("the window says that it waits", |page| page.text("#state").contains("Reconnecting"));
+    }
+    say(&browser, "Can you hear me?");
+    browser.until("it is said that nothing was sent", |page| {
+        page.text("#problem").starts_with("Not sent: the server is out of reach.")
+    });
+    assert_eq!(typed(&browser), "Can you hear me?", "what was typed is kept");
+
+    server.start_again();
+    for window in [&there, &here] {
+        browser.turn_to(window);
+        browser.until("the window is connected again", is_connected);
+    }
+    browser.press(ENTER);
+    for window in [&here, &there] {
+        browser.turn_to(window);
+        browser.until("the line has arrived", |page| page.texts(WORDS) == ["Can you hear me?"]);
+    }
+    browser.turn_to(&here);
+    browser.until("the message field is empty", |page| typed(page).is_empty());
+    assert_eq!(browser.text("#problem"), "");
+}
+
+#[test]
+fn whatever_people_write_is_text() {
+    let hostile = [
+        "<script>window.fooled = true</script>",
+        "<img src=x onerror='window.fooled = true'>",
+        "</script><script>fooled = true</script>",
+        r#""quotes" and 'more', \ and \u0041, {"msg":1}"#,
+        "a&b=c%41+d;e?f#g &lt;b&gt;",
+        "line\u{2028}separator and paragraph\u{2029}separator",
+        "\u{1F682} \u{1F469}\u{200D}\u{1F680} e\u{301} \u{202E}backwards",
+        "__proto__",
+    ];
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    for (number, line) in hostile.iter().enumerate() {
+        put(&browser, line);
+        browser.press(ENTER);
+        browser.until("the line is in the log", |page| page.texts(WORDS).len() == number + 1);
+    }
+
+    assert_eq!(browser.texts(WORDS), hostile);
+    assert_eq!(browser.run("return document.querySelectorAll('#log :is(script, img, b)').length", ""), 0);
+    assert_eq!(browser.run("return window.fooled ?? false", ""), false);
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_in_words_and_kept() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    let long = "long ".repeat(20_000);
+    put(&browser, &long);
+    browser.press(ENTER);
+    browser.until("the page says why", |page| {
+        page.text("#problem").starts_with("Not sent: ") && page.text("#problem").contains("still here")
+    });
+    assert_eq!(typed(&browser), long);
+
+    put(&browser, "short");
+    browser.press(ENTER);
+    browser.until("a short one is sent", |page| page.texts(WORDS) == ["short"]);
+    assert_eq!(browser.text("#problem"), "");
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    assert_eq!(focus(&browser), "message", "one can type at once");
+
+    browser.press(BACK_TAB);
+    assert_eq!(focus(&browser), "name");
+    browser.press("Ada");
+    browser.press(BACK_TAB);
+    assert_eq!(focus(&browser), "log", "what was said can be scrolled with the arrow keys");
+    browser.press(TAB);
+    browser.press(TAB);
+    browser.press("hello");
+    browser.press(ENTER);
+    browser.until("the line has arrived", |page| page.texts(WORDS) == ["Ada hello"]);
+    assert_eq!(browser.text("#log .who"), "Ada");
+    browser.until("the message field is empty", |page| typed(page).is_empty());
+    assert_eq!(focus(&browser), "message", "the next line can be typed at once");
+
+    browser.go(&server.url("/chat/"));
+    assert_eq!(browser.run("return document.querySelector('#name').value", ""), "Ada");
+}
+
+#[test]
+fn who_has_scrolled_up_to_read_is_left_in_peace() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    let at_end = "return log.scrollHeight - log.scrollTop - log.clientHeight < 2";
+    put(&browser, &"a long story ".repeat(500));
+    browser.press(ENTER);
+    browser.until("the story is there", |page| page.texts(WORDS).len() == 1);
+    assert_eq!(browser.run(at_end, ""), true, "the newest line is in view");
+
+    browser.run("log.scrollTop = 10", "");
+    say(&browser, "news");
+    browser.until("the news is there", |page| page.texts(WORDS).len() == 2);
+    assert_eq!(browser.run("return log.scrollTop", ""), 10);
+
+    browser.run("log.scrollTop = log.scrollHeight", "");
+    say(&browser, "more news");
+    browser.until("more news is there", |page| page.texts(WORDS).len() == 3);
+    assert_eq!(browser.run(at_end, ""), true);
+}
+
+fn enter(server: &Server, browser: &Browser) {
+    browser.go(&server.url("/chat/"));
+    browser.until("the chat is connected", is_connected);
+}
+
+fn two_windows(server: &Server, browser: &Browser, path: &str) -> (Window, Window) {
+    enter(server, browser);
+    let here = browser.window();
+    let there = browser.open(&server.url(path));
+    browser.until("the second window is connected", is_connected);
+    (here, there)
+}
+
+fn is_connected(page: &Browser) -> bool {
+    page.text("#state") == "Connected"
+}
+
+/// Says many lines from within the page, as fast as they can be sent one by one, and brings back what they are.
+fn burst(browser: &Browser, lines: u32) -> Vec<String> {
+    let script = "(async () => {
+        for (let n = 0; n < arguments[0]; n++) {
+            await fetch('backend.php', { method: 'POST', body: new URLSearchParams({ msg: `line ${n}` }) });
+        }
+    })()";
+    browser.run(script, lines);
+    (0..lines).map(|n| format!("line {n}")).collect()
+}
+
+/// Pulls the current window's cable out, or puts it in again.
+fn cut_off(browser: &Browser, offline: bool) {
+    let network =
+        json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+    browser.devtools("Network.enable", json!({}));
+    browser.devtools("Network.emulateNetworkConditions", network);
+}
+
+/// Types a line and sends it.
+fn say(browser: &Browser, line: &str) {
+    browser.run("document.querySelector('#message').focus()", "");
+    browser.press(line);
+    browser.press(ENTER);
+}
+
+/// Puts a text into the message field without typing: chromedriver has no keys for most of Unicode.
+fn put(browser: &Browser, text: &str) {
+    let put = "const field = document.querySelector('#message'); field.focus(); field.value = arguments[0]";
+    browser.run(put, json!(text));
+}
+
+fn typed(page: &Browser) -> String {
+    page.run("return document.querySelector('#message').value", "")
+        .as_str()
+        .expect("a value is text")
+        .to_owned()
+}
+
+/// The id of the element that has the focus.
+fn focus(page: &Browser) -> String {
+    page.run("return document.activeElement.id", "").as_str().expect("an id is text").to_owned()
+}

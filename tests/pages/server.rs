@@ -1,0 +1,92 @@
+//! The real server, as a process of its own: started, killed, started again.
+//!
+//! Knows: how `encke` is called, and the first line that it prints. Never learns what it serves.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running `encke`. Ends, by its process id, when this value does.
+pub(crate) struct Server {
+    child: Child,
+    /// Held, so that what the server still prints has somewhere to go.
+    _stdout: BufReader<ChildStdout>,
+    port: u16,
+    more_args: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server on a free port, with its embedded pages.
+    pub(crate) fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    /// The same with further arguments, such as `--static DIR`.
+    pub(crate) fn start_with(more_args: &[&str]) -> Server {
+        Server::on_port(0, more_args.iter().map(|arg| arg.to_string()).collect())
+    }
+
+    /// The address of a page: `path` begins with `/`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Ends the server at once (SIGKILL): its sockets are closed by the kernel, nobody says goodbye.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours can be killed");
+        self.child.wait().expect("a child of ours can be waited for");
+    }
+
+    /// Starts it again after `kill`, on the port that its clients know.
+    pub(crate) fn start_again(&mut self) {
+        *self = Server::on_port(self.port, std::mem::take(&mut self.more_args));
+    }
+
+    /// Stops the process where it stands: its connections stay open, and nothing comes out of them.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("a child of ours can be signalled");
+    }
+
+    fn on_port(port: u16, more_args: Vec<String>) -> Server {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_encke"))
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(&more_args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary that cargo has just built starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut greeting = String::new();
+        stdout.read_line(&mut greeting).expect("the first line is text");
+        let port = greeting
+            .trim_end()
+            .strip_suffix('/')
+            .and_then(|line| line.rsplit_once(" listening on http://127.0.0.1:"))
+            .and_then(|(_, port)| port.parse().ok());
+        match port {
+            Some(port) => Server { child, _stdout: stdout, port, more_args },
+            None => {
+                let _ = child.kill();
+                panic!("the server's first line should say where it listens; it is {greeting:?}");
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended already, which is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
