@@ -8,13 +8,21 @@
 
 #[cfg(feature = "shell")]
 mod file;
+mod limits;
+mod origin;
+mod pattern;
+mod rules;
+mod ticker;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::kit::wheel;
+pub use limits::Limits;
+pub use pattern::Pattern;
+pub use rules::{ChannelLimits, ChannelRule, ChannelRules, Slow};
+pub use ticker::{Payload, TickerRule};
 
 /// The whole configuration file, commented; every setting in it is the default.
 #[cfg(feature = "shell")]
@@ -37,82 +45,34 @@ pub struct Settings {
     /// carry; `*` allows all. Default: none, because by a name of his own (DNS rebinding) a stranger's page
     /// could reach a server that listens only on localhost.
     pub hosts: Vec<String>,
+    /// Origins whose pages may use the API from a browser (CORS), like `https://example.org`, in a
+    /// browser's spelling: they can be compared as bytes. `*` lets every page read, but never with
+    /// credentials. Default: none, and so only our own pages.
+    pub origins: Vec<String>,
+    /// How long a stream may be silent before something is sent that means nothing, in milliseconds;
+    /// 0: for ever. Default 25 s: below the 30 s after which the first proxies lose patience, and the
+    /// only way to find a peer that vanished without a word.
+    #[cfg_attr(feature = "shell", serde(rename = "heartbeat", deserialize_with = "file::time_ms"))]
+    pub heartbeat_ms: u64,
+    /// How long a native long poll is held before it is answered with an empty list, in milliseconds.
+    /// Default 25 s, for the same proxies.
+    #[cfg_attr(feature = "shell", serde(rename = "poll-timeout", deserialize_with = "file::time_ms"))]
+    pub poll_timeout_ms: u64,
+    /// Whether `/lab/echo` echoes what a WebSocket says, so that test suites can try ours. Default:
+    /// false, because it serves nobody else.
+    pub lab: bool,
     /// How much is logged. Default: info, a few lines a day.
     pub log_level: LogLevel,
     /// How a line of the log looks. Default: text, for people.
     pub log_format: LogFormat,
     /// What may grow, and how far.
     pub limits: Limits,
-}
-
-/// Every bound on time and memory. Times in milliseconds, sizes in bytes, unless said otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "shell", derive(serde::Deserialize))]
-#[cfg_attr(feature = "shell", serde(default, deny_unknown_fields, rename_all = "kebab-case"))]
-pub struct Limits {
-    /// Connections at one time; the next is answered 503. Default 0: as many as the process may have
-    /// descriptors, because an idle one costs next to nothing.
-    pub connections_max: u32,
-    /// A request's target, in bytes; a longer one is a 414. Default 8 KiB, what RFC 9112 §3 asks for.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub target_bytes_max: usize,
-    /// A request's whole head, in bytes; a longer one is a 431. Default 32 KiB: room for fat cookies.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub head_bytes_max: usize,
-    /// Header fields of a request; more are a 431. Default 100, which is also the most there is room for.
-    pub fields_max: usize,
-    /// A message, and so the body that publishes it, in bytes; a longer one is a 413. Default 64 KiB:
-    /// pushes are news, not files, and each waits in a history.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub message_bytes_max: usize,
-    /// From the first byte of a request to the end of its head, and not prolonged by trickling.
-    /// Default 10 s: slow phones manage, slow attackers do not.
-    #[cfg_attr(feature = "shell", serde(rename = "head-timeout", deserialize_with = "file::time_ms"))]
-    pub head_timeout_ms: u64,
-    /// From the end of a head to the end of its body. Default 30 s, for 64 KiB over a bad line.
-    #[cfg_attr(feature = "shell", serde(rename = "body-timeout", deserialize_with = "file::time_ms"))]
-    pub body_timeout_ms: u64,
-    /// Between two requests of a connection, which is then closed without a word. Default 75 s: longer
-    /// than the minute for which proxies like to keep a connection that they mean to use again.
-    #[cfg_attr(feature = "shell", serde(rename = "idle-timeout", deserialize_with = "file::time_ms"))]
-    pub idle_timeout_ms: u64,
-    /// How long a write may make no progress. Default 60 s: a phone in a tunnel comes back, a dead peer does not.
-    #[cfg_attr(feature = "shell", serde(rename = "write-timeout", deserialize_with = "file::time_ms"))]
-    pub write_timeout_ms: u64,
-    /// After an error, how long to read and drop what still comes, so that the client can read the
-    /// answer before the connection is reset. Default 1 s; 0 closes at once.
-    #[cfg_attr(feature = "shell", serde(rename = "linger", deserialize_with = "file::time_ms"))]
-    pub linger_ms: u64,
-    /// Between the spaces that keep a held poll of the article's chat alive. Default 20 s: below
-    /// the 30 s after which the first proxies lose patience.
-    #[cfg_attr(feature = "shell", serde(rename = "poll-space", deserialize_with = "file::time_ms"))]
-    pub poll_space_ms: u64,
-    /// Unsent answers of a connection, in bytes, above which its pipelined requests wait. Default 64 KiB: who does
-    /// not read is not served more.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub unsent_bytes_max: usize,
-    /// Requests kept behind a held poll, in bytes; what is more waits in the kernel. Default 32 KiB: one whole head.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub held_input_bytes_max: usize,
-    /// The most spaces that the clock's `?padding=` may ask for before each tick. Default 4,096: the
-    /// most that any browser buffered; each tick of each such connection pays for them.
-    pub padding_max: usize,
-    /// A file that is served from `static`, in bytes; a larger one is refused. Default 16 MiB: it is
-    /// read in one piece, by the thread that does everything else.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub static_file_bytes_max: usize,
-    /// Channels at one time; publishing or subscribing to one more is refused. Default 100,000: their
-    /// names come from strangers.
-    pub channels_max: usize,
-    /// Messages in a channel's history. Default 1,000, or fewer if one of the next two is reached.
-    pub history_messages_max: usize,
-    /// All messages in a channel's history together, in bytes. Default 1 MiB.
-    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::size"))]
-    pub history_bytes_max: usize,
-    /// How long a message stays in its channel's history. Default 1 h: whoever was away for longer
-    /// wants today's news, and is told about the gap.
-    #[cfg_attr(feature = "shell", serde(rename = "history-age", deserialize_with = "file::time_ms"))]
-    pub history_age_ms: u64,
+    /// Channels that differ from `limits`; the first rule that fits a name counts. Default: none.
+    #[cfg_attr(feature = "shell", serde(rename = "channel"))]
+    pub channels: Vec<ChannelRule>,
+    /// Channels that tick by themselves, besides `$clock`. Default: none.
+    #[cfg_attr(feature = "shell", serde(rename = "ticker"))]
+    pub tickers: Vec<TickerRule>,
 }
 
 impl Default for Settings {
@@ -122,44 +82,18 @@ impl Default for Settings {
             static_dir: None,
             open: false,
             hosts: Vec::new(),
+            origins: Vec::new(),
+            heartbeat_ms: 25_000,
+            poll_timeout_ms: 25_000,
+            lab: false,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             limits: Limits::default(),
+            channels: Vec::new(),
+            tickers: Vec::new(),
         }
     }
 }
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connections_max: 0,
-            target_bytes_max: 8 << 10,
-            head_bytes_max: 32 << 10,
-            fields_max: FIELDS_MOST,
-            message_bytes_max: 64 << 10,
-            head_timeout_ms: 10_000,
-            body_timeout_ms: 30_000,
-            idle_timeout_ms: 75_000,
-            write_timeout_ms: 60_000,
-            linger_ms: 1_000,
-            poll_space_ms: 20_000,
-            unsent_bytes_max: 64 << 10,
-            held_input_bytes_max: 32 << 10,
-            padding_max: 4_096,
-            static_file_bytes_max: 16 << 20,
-            channels_max: 100_000,
-            history_messages_max: 1_000,
-            history_bytes_max: 1 << 20,
-            history_age_ms: 3_600_000,
-        }
-    }
-}
-
-/// The parser's table of header fields has this many rows.
-const FIELDS_MOST: usize = 100;
-
-/// No size may exceed this: lengths and offsets are kept in 32 bits.
-const BYTES_MOST: usize = 1 << 30;
 
 impl Settings {
     /// Refuses what makes no sense, and what would be dangerous without having been said.
@@ -181,93 +115,28 @@ impl Settings {
                  comet.example.org, or \"*\" for all"
             )));
         }
-        self.limits.validate()
-    }
-}
-
-impl Limits {
-    /// Refuses limits with which nothing would work.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_times()?;
-        self.validate_sizes()?;
-        for (key, count) in [
-            ("fields-max", self.fields_max),
-            ("channels-max", self.channels_max),
-            ("history-messages-max", self.history_messages_max),
-        ] {
-            if count == 0 {
-                return Err(ConfigError::new(format!("limits: {key} is 0; it must be at least 1")));
-            }
-        }
-        if self.fields_max > FIELDS_MOST {
-            let found = self.fields_max;
-            return Err(ConfigError::new(format!(
-                "limits: fields-max is {found}; there is room for {FIELDS_MOST} at most"
-            )));
-        }
-        Ok(())
+        self.origins.iter().try_for_each(|origin| origin::check_origin(origin))?;
+        limits::check_time("", "heartbeat", self.heartbeat_ms, 0)?;
+        limits::check_time("", "poll-timeout", self.poll_timeout_ms, 1)?;
+        self.limits.validate()?;
+        rules::validate(&self.channels, &self.limits)?;
+        ticker::validate(&self.tickers)
     }
 
-    fn validate_times(&self) -> Result<(), ConfigError> {
-        for (key, time_ms, may_be_zero) in [
-            ("head-timeout", self.head_timeout_ms, false),
-            ("body-timeout", self.body_timeout_ms, false),
-            ("idle-timeout", self.idle_timeout_ms, false),
-            ("write-timeout", self.write_timeout_ms, false),
-            ("linger", self.linger_ms, true),
-            ("poll-space", self.poll_space_ms, false),
-            ("history-age", self.history_age_ms, false),
-        ] {
-            if time_ms == 0 && !may_be_zero {
-                return Err(ConfigError::new(format!("limits: {key} is 0; it must be at least 1ms")));
-            }
-            if time_ms > wheel::HORIZON_MS {
-                return Err(ConfigError::new(format!(
-                    "limits: {key} is {} days; timers reach 24 days ahead at most",
-                    time_ms / 86_400_000
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn validate_sizes(&self) -> Result<(), ConfigError> {
-        for (key, bytes, least) in [
-            ("target-bytes-max", self.target_bytes_max, 1),
-            ("head-bytes-max", self.head_bytes_max, self.target_bytes_max),
-            ("message-bytes-max", self.message_bytes_max, 1),
-            ("unsent-bytes-max", self.unsent_bytes_max, 1),
-            ("held-input-bytes-max", self.held_input_bytes_max, 0),
-            ("padding-max", self.padding_max, 0),
-            ("static-file-bytes-max", self.static_file_bytes_max, 1),
-            ("history-bytes-max", self.history_bytes_max, self.message_bytes_max),
-        ] {
-            if bytes < least {
-                let reason = match key {
-                    "head-bytes-max" => ", target-bytes-max: the target is part of the head",
-                    "history-bytes-max" => {
-                        ", message-bytes-max: else a message could be gone before it is sent"
-                    }
-                    _ => "",
-                };
-                return Err(ConfigError::new(format!(
-                    "limits: {key} is {bytes}; it must be at least {least}{reason}"
-                )));
-            }
-            if bytes > BYTES_MOST {
-                return Err(ConfigError::new(format!(
-                    "limits: {key} is {bytes}; it may be 1GiB ({BYTES_MOST}) at most"
-                )));
-            }
-        }
-        Ok(())
+    /// What every channel is to go by. Expects valid settings.
+    pub fn channel_rules(&self) -> ChannelRules {
+        ChannelRules::new(&self.channels, &self.limits)
     }
 }
 
 /// Whether a Host header can be compared with this: a name, or `*`.
 fn is_host_pattern(host: &str) -> bool {
+    host == "*" || is_host_name(host)
+}
+
+fn is_host_name(host: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    host == "*" || (!host.is_empty() && host.bytes().all(is_name))
+    !host.is_empty() && host.bytes().all(is_name)
 }
 
 /// A place to listen.
@@ -444,57 +313,50 @@ mod tests {
         assert_eq!(Settings { hosts, ..Settings::default() }.validate(), Ok(()));
     }
 
-    type Zero = fn(&mut Limits);
+    #[test]
+    fn an_origin_is_written_as_browsers_do() {
+        let error = complaint(|settings| settings.origins.push("https://example.org/".into()));
+        assert!(error.starts_with("origins: \"https://example.org/\" is not an origin"), "{error}");
+        let origins = ["*", "https://example.org"].map(String::from).to_vec();
+        assert_eq!(Settings { origins, ..Settings::default() }.validate(), Ok(()));
+    }
 
     #[test]
-    fn zero_is_refused_where_it_makes_no_sense() {
-        let orders: [(&str, Zero); 15] = [
-            ("target-bytes-max", |limits| limits.target_bytes_max = 0),
-            ("head-bytes-max", |limits| limits.head_bytes_max = 0),
-            ("fields-max", |limits| limits.fields_max = 0),
-            ("message-bytes-max", |limits| limits.message_bytes_max = 0),
-            ("head-timeout", |limits| limits.head_timeout_ms = 0),
-            ("body-timeout", |limits| limits.body_timeout_ms = 0),
-            ("idle-timeout", |limits| limits.idle_timeout_ms = 0),
-            ("write-timeout", |limits| limits.write_timeout_ms = 0),
-            ("poll-space", |limits| limits.poll_space_ms = 0),
-            ("unsent-bytes-max", |limits| limits.unsent_bytes_max = 0),
-            ("static-file-bytes-max", |limits| limits.static_file_bytes_max = 0),
-            ("channels-max", |limits| limits.channels_max = 0),
-            ("history-messages-max", |limits| limits.history_messages_max = 0),
-            ("history-bytes-max", |limits| limits.history_bytes_max = 0),
-            ("history-age", |limits| limits.history_age_ms = 0),
-        ];
-        for (key, zero) in orders {
-            let error = complaint(|settings| zero(&mut settings.limits));
-            assert!(error.starts_with(&format!("limits: {key} is 0; it must be at least ")), "{error}");
+    fn a_server_may_do_without_heartbeats_but_no_poll_ends_at_once() {
+        assert_eq!(Settings { heartbeat_ms: 0, ..Settings::default() }.validate(), Ok(()));
+        assert_eq!(
+            complaint(|settings| settings.poll_timeout_ms = 0),
+            "poll-timeout is 0; it must be at least 1ms"
+        );
+        for change in
+            [(|settings| settings.heartbeat_ms = 25 * 86_400_000) as fn(&mut Settings), |settings| {
+                settings.poll_timeout_ms = 25 * 86_400_000
+            }]
+        {
+            assert!(complaint(change).ends_with(" is 25 days; timers reach 24 days ahead at most"));
         }
     }
 
     #[test]
-    fn zero_is_a_value_where_it_means_something() {
-        let limits = Limits {
-            connections_max: 0,
-            linger_ms: 0,
-            held_input_bytes_max: 0,
-            padding_max: 0,
-            ..Limits::default()
-        };
-        assert_eq!(limits.validate(), Ok(()));
+    fn rules_are_held_against_the_limits() {
+        let rule = ChannelRule { history_bytes_max: Some(100_000), ..ChannelRule::new("a".parse().unwrap()) };
+        let mut settings = Settings { channels: vec![rule], ..Settings::default() };
+        assert_eq!(settings.validate(), Ok(()));
+        assert_eq!(settings.channel_rules().limits_for("a").bytes_max, 100_000);
+        settings.limits.message_bytes_max = 100_001;
+        let error = settings.validate().unwrap_err().to_string();
+        assert!(error.starts_with("channel \"a\": history-bytes-max is 100000; "), "{error}");
     }
 
     #[test]
-    fn limits_have_limits() {
+    fn a_channel_has_one_ticker() {
+        let ticker = TickerRule { channel: "time".into(), every_ms: 1_000, payload: Payload::default() };
+        let mut settings = Settings { tickers: vec![ticker.clone()], ..Settings::default() };
+        assert_eq!(settings.validate(), Ok(()));
+        settings.tickers.push(TickerRule { every_ms: 250, ..ticker });
         assert_eq!(
-            complaint(|settings| settings.limits.fields_max = 101),
-            "limits: fields-max is 101; there is room for 100 at most"
+            settings.validate().unwrap_err().to_string(),
+            "ticker \"time\": this channel has a ticker already; give this one another channel"
         );
-        assert_eq!(
-            complaint(|settings| settings.limits.history_age_ms = 25 * 86_400_000),
-            "limits: history-age is 25 days; timers reach 24 days ahead at most"
-        );
-        assert!(complaint(|settings| settings.limits.message_bytes_max = (1 << 30) + 1).contains("1GiB"));
-        assert!(complaint(|settings| settings.limits.head_bytes_max = 8_191).contains("part of the head"));
-        assert!(complaint(|settings| settings.limits.history_bytes_max = 65_535).contains("at least 65536"));
     }
 }

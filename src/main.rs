@@ -68,6 +68,10 @@ struct Flags {
     #[arg(long, help_heading = "Serving")]
     open: bool,
 
+    /// Echo at /lab/echo what a WebSocket says, for test suites
+    #[arg(long, help_heading = "Serving")]
+    lab: bool,
+
     /// Read settings from this file
     #[arg(long, value_name = "FILE", help_heading = "Running")]
     config: Option<PathBuf>,
@@ -120,6 +124,7 @@ impl Flags {
             settings.hosts = self.hosts;
         }
         settings.open |= self.open;
+        settings.lab |= self.lab;
         settings.static_dir = self.static_dir.or(settings.static_dir);
         settings.limits.connections_max = self.max_connections.unwrap_or(settings.limits.connections_max);
         settings.log_level = self.log_level.unwrap_or(settings.log_level);

@@ -57,6 +57,7 @@ fn help_names_every_flag_and_fits_a_terminal() {
         "--listen <ADDR>",
         "--host <NAME>",
         "--open",
+        "--lab",
         "--static <DIR>",
         "--config <FILE>",
         "--max-connections <N>",
@@ -138,6 +139,20 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
     );
     assert!(error.starts_with(&expected), "{error}");
     assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn a_mistake_in_a_rule_is_named_with_its_line() {
+    let file = ConfigFile::new("rule", b"[[channel]]\nmatch = \"chat:*\"\n\n[[channel]]\nslow = \"gap\"\n");
+    let expected = format!("encke: {}:4: [[channel]] has no \"match\"; it needs one\n", file.name());
+    assert_eq!(complaint(&["--config", file.name()]), expected);
+    let file = ConfigFile::new("ticker", b"[[ticker]]\nchannel = \"$clock\"\nevery = \"1s\"\n");
+    let expected = format!(
+        "encke: {}:2: ticker.channel: \"$clock\" is built in, one tick a second; \
+         give this ticker another channel\n",
+        file.name()
+    );
+    assert_eq!(complaint(&["--config", file.name()]), expected);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::{Address, ConfigError, Settings};
+use super::{Address, ConfigError, Pattern, Payload, Settings, ticker};
 
 impl Settings {
     /// Reads a configuration file. What it does not mention keeps its default. Not yet validated: flags may follow.
@@ -46,20 +46,49 @@ fn mistake(text: &str, name: &str, mut error: toml::de::Error) -> ConfigError {
     let printed = error.to_string();
     let path = printed.lines().last().and_then(|last| last.strip_prefix("in `")?.strip_suffix('`'));
     let message = error.message().trim_end().replace('\n', "; ");
-    let sentence = match (message.strip_prefix("unknown field "), path) {
-        (Some(unknown), path) => unknown_key(unknown, path),
-        (None, Some(path)) => format!("{path}: {message}"),
-        (None, None) => message,
-    };
-    ConfigError::new(format!("{name}:{line}: {sentence}"))
+    ConfigError::new(format!("{name}:{line}: {}", in_an_operators_words(&message, path)))
 }
 
-/// Says in an operator's words what serde says in a programmer's: "`lisen`, expected one of `listen`, ...".
-fn unknown_key(unknown: &str, table: Option<&str>) -> String {
+/// Says in an operator's words what serde says in a programmer's. `path` leads to the table or the value.
+fn in_an_operators_words(message: &str, path: Option<&str>) -> String {
+    let table =
+        path.map(|path| if is_list_of_tables(path) { format!("[[{path}]]") } else { format!("[{path}]") });
+    if let Some(unknown) = message.strip_prefix("unknown field ") {
+        return unknown_key(unknown, table);
+    }
+    if let (Some(missing), Some(table)) = (message.strip_prefix("missing field "), &table) {
+        return format!("{table} has no \"{}\"; it needs one", missing.replace('`', ""));
+    }
+    match path {
+        Some(path) if is_list_of_tables(path) && message.starts_with("invalid type: map,") => {
+            format!("[{path}] is one of a list; write it [[{path}]]")
+        }
+        Some(path) => format!("{path}: {}", in_plain_types(message)),
+        None => message.to_owned(),
+    }
+}
+
+/// The tables of which there may be many.
+fn is_list_of_tables(path: &str) -> bool {
+    ["channel", "ticker"].contains(&path)
+}
+
+/// From "`lisen`, expected one of `listen`, ...".
+fn unknown_key(unknown: &str, table: Option<String>) -> String {
     let unquoted = unknown.replace('`', "");
     let (key, expected) = unquoted.split_once(", expected one of ").unwrap_or((&unquoted, "nothing"));
-    let place = table.map(|table| format!(" in [{table}]")).unwrap_or_default();
+    let place = table.map(|table| format!(" in {table}")).unwrap_or_default();
     format!("unknown key \"{key}\"{place}; expected one of {expected}")
+}
+
+fn in_plain_types(message: &str) -> String {
+    let (found, expected) = message.rsplit_once(", expected ").unwrap_or((message, ""));
+    match expected {
+        "usize" | "u32" => format!("{found}, expected a whole number from 0"),
+        "a sequence" => format!("{found}, expected a list"),
+        "a boolean" => format!("{found}, expected true or false"),
+        _ => message.to_owned(),
+    }
 }
 
 fn line_number(text: &str, offset: usize) -> usize {
@@ -68,8 +97,25 @@ fn line_number(text: &str, offset: usize) -> usize {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(Place)
+        let expecting = r#"an address, such as "127.0.0.1:8080""#;
+        from.deserialize_str(Text { expecting, read: str::parse })
     }
+}
+
+/// `match = "chat:*"`.
+pub(super) fn pattern<'de, D: Deserializer<'de>>(from: D) -> Result<Pattern, D::Error> {
+    from.deserialize_str(Text { expecting: r#"a pattern, such as "chat:*""#, read: str::parse })
+}
+
+/// `payload = "{unix}"`.
+pub(super) fn payload<'de, D: Deserializer<'de>>(from: D) -> Result<Payload, D::Error> {
+    from.deserialize_str(Text { expecting: r#"a text, such as "{unix}""#, read: str::parse })
+}
+
+/// `channel = "$time"`.
+pub(super) fn ticker_channel<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let read = |name: &str| ticker::check_channel(name).map(|()| name.to_owned());
+    from.deserialize_str(Text { expecting: r#"a channel's name, such as "$time""#, read })
 }
 
 /// `static = "DIR"`, or `""` for none: a file cannot say "nothing" in any other way.
@@ -88,20 +134,34 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error
     from.deserialize_any(Size)
 }
 
+/// A time that may be left out.
+pub(super) fn some_time_ms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    time_ms(from).map(Some)
+}
+
+/// A size that may be left out.
+pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    size(from).map(Some)
+}
+
 // These are visitors, not conversions of a string that was read before: an error inside the
 // reader carries its line, one after it only that of the whole list.
 
-struct Place;
+/// A text that says what it must be when it cannot be read.
+struct Text<T> {
+    expecting: &'static str,
+    read: fn(&str) -> Result<T, ConfigError>,
+}
 
-impl Visitor<'_> for Place {
-    type Value = Address;
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(r#"an address, such as "127.0.0.1:8080""#)
+        out.write_str(self.expecting)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
-        text.parse().map_err(E::custom)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.read)(text).map_err(E::custom)
     }
 }
 
@@ -158,7 +218,7 @@ fn bytes(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DEFAULT_FILE, Limits, LogFormat, LogLevel};
+    use super::super::{ChannelRule, DEFAULT_FILE, Limits, LogFormat, LogLevel, Slow, TickerRule};
     use super::*;
 
     fn read(text: &str) -> Settings {
@@ -173,7 +233,8 @@ mod tests {
 
     /// In the default file prose begins with `# `, a setting with `#` alone.
     fn uncommented() -> String {
-        let is_setting = |rest: &&str| rest.starts_with(|first: char| first.is_ascii_alphabetic());
+        let is_setting =
+            |rest: &&str| rest.starts_with(|first: char| first.is_ascii_alphabetic() || first == '[');
         let line = |line: &'static str| line.strip_prefix('#').filter(is_setting).unwrap_or(line);
         DEFAULT_FILE.lines().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -186,14 +247,34 @@ mod tests {
 
     #[test]
     fn uncommenting_every_setting_gives_the_defaults() {
-        assert_eq!(read(&uncommented()), Settings::default());
+        let settings = read(&uncommented());
+        assert_eq!(settings.validate(), Ok(()));
+        // A list is empty by default; what is shown of it is one example.
+        let without_examples = Settings { channels: vec![], tickers: vec![], ..settings };
+        assert_eq!(without_examples, Settings::default());
+    }
+
+    #[test]
+    fn the_examples_in_the_default_file_show_the_defaults() {
+        let settings = read(&uncommented());
+        let rules = settings.channel_rules();
+        assert!(settings.channels[0].pattern.matches("chat:/demo/"));
+        assert_eq!(rules.limits_for("chat:/demo/"), rules.limits_for("news"));
+        assert_eq!(settings.tickers[0].payload, Payload::default());
     }
 
     #[test]
     fn no_setting_is_missing_in_the_default_file() {
         let file: toml::Table = uncommented().parse().unwrap();
         let limits = file["limits"].as_table().unwrap();
-        for (table, stranger) in [(&file, "stranger = 1"), (limits, "[limits]\nstranger = 1")] {
+        let (channel, ticker) =
+            (file["channel"][0].as_table().unwrap(), file["ticker"][0].as_table().unwrap());
+        for (table, stranger) in [
+            (&file, "stranger = 1"),
+            (limits, "[limits]\nstranger = 1"),
+            (channel, "[[channel]]\nstranger = 1"),
+            (ticker, "[[ticker]]\nstranger = 1"),
+        ] {
             // The reader itself says which keys there are.
             let error = complaint(stranger);
             let (_, known) = error.split_once("; expected one of ").unwrap();
@@ -211,6 +292,10 @@ mod tests {
             static = "/srv/www"
             open = true
             hosts = ["comet.example.org"]
+            origins = ["https://example.org"]
+            heartbeat = "0s"
+            poll-timeout = "1m"
+            lab = true
             log-level = "debug"
             log-format = "json"
             [limits]
@@ -219,6 +304,9 @@ mod tests {
             head-bytes-max = "64 KiB"
             history-age = "1h 30m"
             linger = "0s"
+            subscription-channels-max = 3
+            bulk-bytes-max = "2MiB"
+            history-budget-bytes-max = "4GiB"
             "#,
         );
         let expected = Settings {
@@ -226,6 +314,10 @@ mod tests {
             static_dir: Some("/srv/www".into()),
             open: true,
             hosts: vec!["comet.example.org".into()],
+            origins: vec!["https://example.org".into()],
+            heartbeat_ms: 0,
+            poll_timeout_ms: 60_000,
+            lab: true,
             log_level: LogLevel::Debug,
             log_format: LogFormat::Json,
             limits: Limits {
@@ -234,10 +326,61 @@ mod tests {
                 head_bytes_max: 65_536,
                 history_age_ms: 5_400_000,
                 linger_ms: 0,
+                subscription_channels_max: 3,
+                bulk_bytes_max: 2 << 20,
+                history_budget_bytes_max: 4 << 30,
                 ..Limits::default()
             },
+            ..Settings::default()
         };
+        assert_eq!(settings.validate(), Ok(()));
         assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn rules_and_tickers_can_be_written() {
+        let settings = read(
+            r#"
+            [[channel]]
+            match = "price:*"
+            history-messages-max = 1
+            history-bytes-max = "64KiB"
+            history-age = "1m"
+            gather = "50ms"
+            slow = "latest"
+            [[channel]]
+            match = "*"
+            slow = "disconnect"
+            [[ticker]]
+            channel = "$time"
+            every = "250ms"
+            payload = '{"now":{unix_ms}}'
+            [[ticker]]
+            channel = "hourly"
+            every = "1h"
+            "#,
+        );
+        let channels = vec![
+            ChannelRule {
+                history_messages_max: Some(1),
+                history_bytes_max: Some(65_536),
+                history_age_ms: Some(60_000),
+                gather_ms: 50,
+                slow: Slow::Latest,
+                ..ChannelRule::new("price:*".parse().unwrap())
+            },
+            ChannelRule { slow: Slow::Disconnect, ..ChannelRule::new("*".parse().unwrap()) },
+        ];
+        let tickers = vec![
+            TickerRule {
+                channel: "$time".into(),
+                every_ms: 250,
+                payload: r#"{"now":{unix_ms}}"#.parse().unwrap(),
+            },
+            TickerRule { channel: "hourly".into(), every_ms: 3_600_000, payload: Payload::default() },
+        ];
+        assert_eq!(settings, Settings { channels, tickers, ..Settings::default() });
+        assert_eq!(settings.validate(), Ok(()));
     }
 
     #[test]
@@ -292,6 +435,75 @@ mod tests {
         let error = complaint("listen = [\n  \"8080\",\n  \"here\",\n]");
         assert!(error.starts_with("encke.toml:3: listen"), "{error}");
         assert!(error.contains(r#""here" is not an address to listen on; write 127.0.0.1:8080"#), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_rule_is_named_with_its_own_line() {
+        let second = "[[channel]]\nmatch = \"a\"\n[[channel]]\n";
+        for (rest, sentence) in [
+            (
+                "match = \"a b\"",
+                "4: channel.match: \"a b\" is not a pattern for channels; write 1 to 128 of ",
+            ),
+            (
+                "match = 5",
+                "4: channel.match: invalid type: integer `5`, expected a pattern, such as \"chat:*\"",
+            ),
+            ("slow = \"gap\"", "3: [[channel]] has no \"match\"; it needs one"),
+            ("slow = \"stop\"", "4: channel.slow: unknown variant `stop`, expected one of `gap`, "),
+            (
+                "history-age = \"1\"",
+                "4: channel.history-age: invalid value: string \"1\", expected a time with ",
+            ),
+            (
+                "history-bytes-max = -1",
+                "4: channel.history-bytes-max: invalid value: integer `-1`, expected a size ",
+            ),
+            ("lisen = 1", "4: unknown key \"lisen\" in [[channel]]; expected one of match, "),
+        ] {
+            let error = complaint(&format!("{second}{rest}\n"));
+            assert!(error.starts_with(&format!("encke.toml:{sentence}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_ticker_is_named_with_its_line() {
+        for (rest, sentence) in [
+            ("channel = \"$clock\"", "2: ticker.channel: \"$clock\" is built in, one tick a second; give "),
+            ("channel = \"a/b\"", "2: ticker.channel: \"a/b\" is not a channel's name; write 1 to 128 of "),
+            ("channel = \"c\"", "1: [[ticker]] has no \"every\"; it needs one"),
+            (
+                "every = 1",
+                "2: ticker.every: invalid type: integer `1`, expected a time with its unit, such as ",
+            ),
+            (
+                "payload = \"{now}\"",
+                "2: ticker.payload: no placeholder named {now}; try {unix}, {unix_ms} or ",
+            ),
+        ] {
+            let error = complaint(&format!("[[ticker]]\n{rest}\n"));
+            assert!(error.starts_with(&format!("encke.toml:{sentence}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_tables_needs_two_brackets() {
+        let expected = "encke.toml:1: [ticker] is one of a list; write it [[ticker]]";
+        assert_eq!(complaint("[ticker]\nchannel = \"c\""), expected);
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_the_right_one() {
+        for (text, sentence) in [
+            (
+                "limits.fields-max = -1",
+                "limits.fields-max: invalid value: integer `-1`, expected a whole number from 0",
+            ),
+            ("origins = \"*\"", "origins: invalid type: string \"*\", expected a list"),
+            ("lab = 1", "lab: invalid type: integer `1`, expected true or false"),
+        ] {
+            assert_eq!(complaint(text), format!("encke.toml:1: {sentence}"));
+        }
     }
 
     #[test]
