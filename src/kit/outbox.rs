@@ -72,6 +72,28 @@ impl Outbox {
         Sent::Blocked
     }
 
+    /// Sends `bytes`, which end in several places; if the kernel takes only `n` of them, keeps them up to
+    /// `end(n)` and forgets the rest. Nothing is sent behind what is still unsent. Returns what was taken.
+    ///
+    /// Hot: one `write` and nothing else, as long as the kernel takes it all.
+    pub fn offer(
+        &mut self,
+        socket: &mut impl Write,
+        bytes: &[u8],
+        end: impl FnOnce(usize) -> usize,
+        now_ms: u64,
+    ) -> io::Result<usize> {
+        debug_assert!(self.rest.is_none(), "whoever offers has looked");
+        let sent = write_some(socket, &[IoSlice::new(bytes)])?;
+        if sent < bytes.len() {
+            let end = end(sent);
+            if sent < end {
+                self.keep(Frame::copy(&bytes[sent..end]), now_ms);
+            }
+        }
+        Ok(sent)
+    }
+
     /// Sends `head` and then `body` with one call, sharing the body instead of copying it.
     pub fn send_frame(&mut self, socket: &mut impl Write, head: &[u8], body: &Frame, now_ms: u64) -> Sent {
         let mut sent = 0;

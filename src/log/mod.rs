@@ -12,3 +12,18 @@ mod message;
 
 pub use memory::MemoryLog;
 pub use message::Message;
+
+/// Where a subscriber begins to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Only what comes from now on.
+    Now,
+    /// After this cursor, an id.
+    After(u64),
+    /// At the oldest message there is.
+    Oldest,
+    /// So many messages ago.
+    Last(u32),
+    /// After a cursor that nobody can read: whatever it was, something is missing.
+    Lost,
+}

@@ -5,9 +5,49 @@
 //! around it. Here: the stream of the server's time, byte for byte as the pages of the
 //! original demo expect it.
 //!
-//! Knows: the document and the tick. Never learns when a tick is due.
+//! The same for channels: a message is a call of the page's callback.
+//!
+//! Knows: documents, ticks and calls. Never learns when a tick is due.
 
 use std::io::Write;
+
+use super::envelope::{self, Reader};
+use super::{Gap, News};
+
+/// The callback, unless the page names another.
+pub const CALLBACK: &str = "parent.comet.onmessage";
+
+/// A heartbeat: white space, which a document may have anywhere.
+pub(super) const HEARTBEAT: &[u8] = b" \n";
+
+/// How long the head of a channel's document is at least: browsers hold back what is shorter, to guess its type.
+const HEAD_BYTES: usize = 1_100;
+
+/// Begins a channel's document, padded so that every browser starts to run it.
+pub fn begin(out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(
+        b"<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>encke</title>\n</head>\n<body>\n",
+    );
+    out.resize(start + HEAD_BYTES, b' ');
+    out.push(b'\n');
+}
+
+pub(super) fn message(callback: &str, news: News<'_>, out: &mut Vec<u8>) {
+    call(callback, out, |out| envelope::envelope(news, Reader::Script, out));
+}
+
+pub(super) fn gap(callback: &str, gap: Gap, out: &mut Vec<u8>) {
+    call(callback, out, |out| envelope::gap_envelope(gap, out));
+}
+
+fn call(callback: &str, out: &mut Vec<u8>, argument: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"<script>");
+    out.extend_from_slice(callback.as_bytes());
+    out.push(b'(');
+    argument(out);
+    out.extend_from_slice(b");</script>\n");
+}
 
 /// Begins the clock's document. `comet` becomes the object of that name in the page around the frame.
 ///

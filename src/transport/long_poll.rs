@@ -6,11 +6,17 @@
 //! and a few spaces already, which keep the connection alive on its way through proxies and
 //! find out whether anybody is still there.
 //!
-//! Knows: the chat's JSON and its framings. Never learns who polls.
+//! Two dialects poll: channels hear all that is new, `{"messages":[…],"since":ID}`; the pages
+//! of the article one message at a time, `{"msg":…,"timestamp":…}`.
+//!
+//! Knows: the two JSONs and their framings. Never learns who polls.
 
 use crate::log::Message;
 use crate::wire::http::{AnswerBody, AnswerHead, CHUNK_END, DateLine, LAST_CHUNK, Version, chunk_head};
 use crate::wire::text;
+
+use super::envelope::{self, Reader};
+use super::{Batch, Gap, News};
 
 /// Header lines of every answer in the article dialect: as the PHP scripts sent them, so that no cache keeps an answer.
 pub const UNCACHED: &[u8] = b"Cache-Control: no-cache, must-revalidate\r\n\
@@ -32,6 +38,8 @@ pub struct Manner {
     pub keep_alive: bool,
     /// Whether the head and a first space went out.
     pub begun: bool,
+    /// Which other origin's page may read the answer: an index into the lines that say so; 0 is none.
+    pub origin: u8,
 }
 
 impl Manner {
@@ -56,42 +64,74 @@ pub fn space(manner: Manner, out: &mut Vec<u8>) {
     piece(manner, SPACE, out);
 }
 
-/// One message in all its framings, each made when it is first asked for. Starts out empty.
-#[derive(Default)]
+/// Header lines of every answer to a poll of channels.
+pub const UNSTORED: &[u8] = b"Cache-Control: no-cache, no-store\r\nX-Content-Type-Options: nosniff\r\n";
+
+/// One answer in all its framings, each made when it is first asked for.
 pub struct Answers {
     json: Vec<u8>,
-    /// Indexed by the bits of [`Manner`].
-    framed: [Vec<u8>; 8],
+    lines: &'static [u8],
+    framed: Vec<(Manner, Vec<u8>)>,
 }
 
 impl Answers {
-    /// The answer that says `message`. Every call on one `Answers` must name the same one.
+    /// What the pages of the article hear: one message.
+    pub fn chat(message: &Message) -> Self {
+        let mut json = Vec::new();
+        chat_json(message, &mut json);
+        Answers { json, lines: UNCACHED, framed: Vec::new() }
+    }
+
+    /// What channels answer: these messages (encoded as [`Framing::Poll`](super::Framing::Poll)), and
+    /// the cursor of whoever has them.
+    pub fn poll(batch: &Batch, since: u64, gap: Option<Gap>) -> Self {
+        let mut json = b"{\"messages\":[".to_vec();
+        json.extend_from_slice(batch.bytes.strip_suffix(b",").unwrap_or(&batch.bytes));
+        json.extend_from_slice(b"],\"since\":");
+        text::decimal(since, &mut json);
+        if let Some(gap) = gap {
+            json.extend_from_slice(b",\"gap\":");
+            envelope::gap(gap, &mut json);
+        }
+        json.push(b'}');
+        Answers { json, lines: UNSTORED, framed: Vec::new() }
+    }
+
+    /// The answer, for a client of this manner. `origin_lines` allow the manner's origin to read it.
     ///
     /// Hot: runs once per answered poll. Encodes only what nobody has asked for before.
-    pub fn bytes(&mut self, message: &Message, manner: Manner, date: &DateLine) -> &[u8] {
-        let which = usize::from(manner.version == Version::Http11)
-            | usize::from(manner.keep_alive) << 1
-            | usize::from(manner.begun) << 2;
-        let framed = &mut self.framed[which];
-        if framed.is_empty() {
-            if self.json.is_empty() {
-                chat_json(message, &mut self.json);
-            }
-            if manner.begun {
-                piece(manner, &self.json, framed);
-                if manner.version == Version::Http11 {
-                    framed.extend_from_slice(LAST_CHUNK);
-                }
-            } else {
-                AnswerHead::new(200, manner.version, manner.keep_alive, date, framed)
-                    .content_type(CONTENT_TYPE)
-                    .lines(UNCACHED)
-                    .finish(AnswerBody::Length(self.json.len() as u64));
-                framed.extend_from_slice(&self.json);
-            }
-        }
-        framed
+    pub fn bytes(&mut self, manner: Manner, date: &DateLine, origin_lines: &[u8]) -> &[u8] {
+        let known = self.framed.iter().position(|(framed, _)| *framed == manner);
+        let which = known.unwrap_or_else(|| {
+            self.framed.push((manner, self.frame(manner, date, origin_lines)));
+            self.framed.len() - 1
+        });
+        &self.framed[which].1
     }
+
+    fn frame(&self, manner: Manner, date: &DateLine, origin_lines: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.json.len() + 256);
+        if manner.begun {
+            piece(manner, &self.json, &mut out);
+            if manner.version == Version::Http11 {
+                out.extend_from_slice(LAST_CHUNK);
+            }
+        } else {
+            AnswerHead::new(200, manner.version, manner.keep_alive, date, &mut out)
+                .content_type(CONTENT_TYPE)
+                .lines(self.lines)
+                .lines(origin_lines)
+                .finish(AnswerBody::Length(self.json.len() as u64));
+            out.extend_from_slice(&self.json);
+        }
+        out
+    }
+}
+
+/// An element of `messages`, and a comma.
+pub(super) fn message(news: News<'_>, out: &mut Vec<u8>) {
+    envelope::envelope(news, Reader::Json, out);
+    out.push(b',');
 }
 
 /// `{"msg":TEXT,"timestamp":T}`, `T` being the id in seconds.
@@ -118,14 +158,14 @@ fn piece(manner: Manner, bytes: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    const FRESH: Manner = Manner { version: Version::Http11, keep_alive: true, begun: false };
+    const FRESH: Manner = Manner { version: Version::Http11, keep_alive: true, begun: false, origin: 0 };
 
     fn answer(manner: Manner) -> String {
-        let message = Message { id: 1_700_000_000_000_123, data: "hi \"you\"".into() };
+        let message = Message { id: 1_700_000_000_000_123, event: None, data: "hi \"you\"".into() };
         let date = DateLine::at(1_700_000_000);
-        let mut answers = Answers::default();
-        let first = answers.bytes(&message, manner, &date).to_vec();
-        assert_eq!(answers.bytes(&message, manner, &date), first, "the second time it is remembered");
+        let mut answers = Answers::chat(&message);
+        let first = answers.bytes(manner, &date, b"").to_vec();
+        assert_eq!(answers.bytes(manner, &date, b""), first, "the second time it is remembered");
         String::from_utf8(first).unwrap()
     }
 
@@ -148,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_old_client_gets_the_bare_bytes_behind_spaces_and_then_the_end() {
-        let manner = Manner { version: Version::Http10, keep_alive: true, begun: true };
+        let manner = Manner { version: Version::Http10, begun: true, ..FRESH };
         assert_eq!(answer(manner), JSON);
         assert!(!manner.survives());
         assert!(Manner { begun: false, ..manner }.survives());
