@@ -9,19 +9,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::config::ChannelLimits;
 use crate::log::Message;
-
-/// How much of a channel stays readable.
-#[derive(Clone, Copy, Debug)]
-pub struct HistoryLimits {
-    /// At most this many messages.
-    pub messages_max: usize,
-    /// At most this many bytes, counted by [`Message::weight`].
-    pub bytes_max: usize,
-    /// No message older than this, in milliseconds of the monotonic clock: a wall clock that
-    /// jumps a day ahead must not empty every history.
-    pub age_ms: u64,
-}
 
 /// A channel's retained messages, oldest first.
 #[derive(Debug)]
@@ -48,7 +37,7 @@ impl History {
 
     /// Appends, and drops from the front whatever no longer fits. The newest message always
     /// fits, however large: those who wait for it have not read it yet.
-    pub fn push(&mut self, message: Rc<Message>, now_ms: u64, limits: HistoryLimits) {
+    pub fn push(&mut self, message: Rc<Message>, now_ms: u64, limits: &ChannelLimits) {
         debug_assert!(message.id > self.newest().map_or(self.floor, |newest| newest.id));
         self.bytes += message.weight();
         self.entries.push_back(Entry { message, stored_ms: now_ms });
@@ -61,7 +50,7 @@ impl History {
     }
 
     /// Drops what is too old. Returns when to look again, in milliseconds of the monotonic clock.
-    pub fn expire(&mut self, now_ms: u64, limits: HistoryLimits) -> Option<u64> {
+    pub fn expire(&mut self, now_ms: u64, limits: &ChannelLimits) -> Option<u64> {
         while let Some(oldest) = self.entries.front() {
             let expires_ms = oldest.stored_ms.saturating_add(limits.age_ms);
             if expires_ms > now_ms {
@@ -74,8 +63,50 @@ impl History {
 
     /// The oldest retained message after `cursor`.
     pub fn first_after(&self, cursor: u64) -> Option<&Rc<Message>> {
+        self.after(cursor).next()
+    }
+
+    /// The retained messages after `cursor`, oldest first.
+    pub fn after(&self, cursor: u64) -> impl Iterator<Item = &Rc<Message>> {
         let position = self.entries.partition_point(|entry| entry.message.id <= cursor);
-        self.entries.get(position).map(|entry| &entry.message)
+        self.entries.range(position..).map(|entry| &entry.message)
+    }
+
+    /// The ids of the retained messages, newest first.
+    pub fn ids_backwards(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().rev().map(|entry| entry.message.id)
+    }
+
+    /// The position below which messages may be missing.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// What the retained messages weigh, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many messages are retained.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Drops everything up to the message `id`, that one included.
+    pub fn forget_through(&mut self, id: u64) {
+        while self.oldest().is_some_and(|oldest| oldest.id <= id) {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops messages from the front until at most `bytes` are left, but never the newest: those
+    /// who wait for it have not read it yet. Returns how many went.
+    pub fn shrink_to(&mut self, bytes: usize) -> usize {
+        let before = self.entries.len();
+        while self.bytes > bytes && self.entries.len() > 1 {
+            self.drop_oldest();
+        }
+        before - self.entries.len()
     }
 
     /// The oldest retained message.
@@ -107,11 +138,13 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Slow;
 
-    const LIMITS: HistoryLimits = HistoryLimits { messages_max: 3, bytes_max: 10_000, age_ms: 1_000 };
+    const LIMITS: &ChannelLimits =
+        &ChannelLimits { messages_max: 3, bytes_max: 10_000, age_ms: 1_000, gather_ms: 0, slow: Slow::Gap };
 
     fn message(id: u64, data: &str) -> Rc<Message> {
-        Rc::new(Message { id, data: data.into() })
+        Rc::new(Message { id, event: None, data: data.into() })
     }
 
     fn ids(history: &History) -> Vec<u64> {
@@ -132,7 +165,7 @@ mod tests {
     #[test]
     fn the_byte_limit_holds_exactly() {
         let one = message(1, "12345").weight();
-        let limits = HistoryLimits { bytes_max: 2 * one, ..LIMITS };
+        let limits = &ChannelLimits { bytes_max: 2 * one, ..*LIMITS };
         let mut history = History::new(0);
         history.push(message(1, "12345"), 0, limits);
         history.push(message(2, "12345"), 0, limits);

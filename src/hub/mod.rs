@@ -1,70 +1,107 @@
 //! The hub: channels, and everything that is said in them.
 //!
 //! Publishing gives a message its place in the log and puts it into its channel's history.
-//! Subscribers are cursors into that: one that is behind is answered from the history, one
-//! that has everything takes a seat and is answered by the next sweep.
+//! Subscribers are cursors into that: one that is behind is served from the history, one
+//! that has everything takes a seat and is served by the next sweep.
 //!
-//! The kinds of method: *inputs* (`publish`, `poll`, `leave`), *time* (`deadline`, `expire`,
-//! `sweep`), and one *output*: what the hub has to say to connections, it says to the
-//! [`Members`] handed in.
+//! The kinds of method: *inputs* (`publish`, `delete`, `subscribe`, `poll_chat`, `leave`), *time*
+//! (`deadline`, `advance`, `sweep`), and one *output*: what the hub has to say to
+//! connections, it says to the [`Members`] handed in.
 //!
 //! Knows: names, messages, seats. Never learns sockets, HTTP, or what time it is.
 
+mod budget;
+mod catch_up;
 mod channel;
 mod history;
-mod section;
+mod row;
+mod several;
 mod sweep;
+mod ticker;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::config::Limits;
+use crate::config::{ChannelRules, Settings};
 use crate::kit::clock::Now;
 use crate::kit::wheel::Wheel;
-use crate::log::{MemoryLog, Message};
+use crate::log::{MemoryLog, Message, Since};
 use crate::transport::long_poll::Answers;
+use crate::transport::{Batch, Framing};
+use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
 
+pub use catch_up::Subscription;
+
 use channel::Channel;
-pub use history::HistoryLimits;
+use several::Several;
+use ticker::Ticker;
 
 /// Deliveries to one channel before the next one gets its turn.
 const SLICE: usize = 256;
 
 /// Deliveries before the reactor looks at its sockets again.
-const SLICES_PER_TURN: usize = 8;
+const DELIVERIES_PER_TURN: usize = 2_048;
 
 /// Histories are looked through for what is too old at most this often, in milliseconds.
 const EXPIRY_GRAIN_MS: u64 = 1_000;
 
 /// Where a subscriber sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    channel: u32,
-    place: u32,
-    row: Row,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Row {
+pub enum Seat {
     /// Among those who have everything up to the last sweep.
-    Section,
-    /// Beside them, with a cursor, until the sweep under way has ended.
-    Beside,
+    #[allow(missing_docs)]
+    Section { section: u8, channel: u32, place: u32 },
+    /// Beside them, until the sweep under way has ended.
+    #[allow(missing_docs)]
+    Beside { section: u8, channel: u32, place: u32 },
+    /// Nowhere: it reads from the history, as fast as it can.
+    #[allow(missing_docs)]
+    Behind { section: u8, channel: u32, cursor: u64 },
+    /// Nowhere, and it hears nothing.
+    None,
+    /// In the rows of several channels.
+    Several {
+        /// By which the hub finds out about them.
+        key: u32,
+    },
 }
 
-/// Where a subscriber begins to read.
+/// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
-    /// At the newest message, whichever it is.
-    Newest,
-    /// After this cursor, an id.
-    After(u64),
+pub enum Push {
+    /// The kernel has it.
+    All,
+    /// The kernel has some of it, and the connection keeps the rest of the message that was begun: this one.
+    Cut(u64),
+    /// Nothing was begun: the rest of an earlier message is still unsent.
+    Refused,
+    /// There is nobody any more. The seat is given back when the connection is buried.
+    Gone,
 }
 
-/// What a poll finds.
+/// Whoever owns the connections that sit in the hub's seats.
+pub trait Members {
+    /// Sends a batch to a stream.
+    fn push(&mut self, member: u32, batch: &Batch) -> Push;
+
+    /// The poll of `member` is over: this is its answer. Its seat is gone already. `answers` is the same for everyone
+    /// who hears the same, and remembers its framings.
+    fn answer(&mut self, member: u32, answers: &mut Answers);
+
+    /// `member` sits here now.
+    fn reseat(&mut self, member: u32, seat: Seat);
+
+    /// `member` is behind and may be able to take more: call [`Hub::catch_up`] soon.
+    fn look_again(&mut self, member: u32);
+
+    /// `member` was too slow for a channel that does not wait.
+    fn part_from_slow(&mut self, member: u32);
+}
+
+/// What an article's poll finds.
 pub enum Poll {
     /// A message it lacks: the answer.
     News(Rc<Message>),
@@ -72,14 +109,34 @@ pub enum Poll {
     Held(Seat),
 }
 
-/// Whoever owns the connections that sit in the hub's seats.
-pub trait Members {
-    /// The poll of `member` is over: `news` is its answer. Its seat is gone already. `answers`
-    /// is the same for everyone who hears this message, and remembers its encodings.
-    fn answer(&mut self, member: u32, news: &Message, answers: &mut Answers);
+/// Numbers about one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelStats {
+    /// Its name.
+    pub name: Rc<str>,
+    /// Live subscribers.
+    pub subscribers: usize,
+    /// Retained messages.
+    pub messages: usize,
+    /// What they weigh.
+    pub bytes: usize,
+    /// The newest id.
+    pub head: u64,
+    /// The oldest position from which nothing is missing.
+    pub floor: u64,
+}
 
-    /// `member` sits here now.
-    fn reseat(&mut self, member: u32, seat: Seat);
+/// Counters.
+#[derive(Clone, Debug, Default)]
+pub struct HubStats {
+    /// Messages published.
+    pub messages: u64,
+    /// Gaps told.
+    pub gaps: u64,
+    /// Sweeps ended.
+    pub sweeps: u64,
+    /// Messages that went because all histories together were too large.
+    pub evicted: u64,
 }
 
 /// All channels of the server.
@@ -87,80 +144,209 @@ pub struct Hub {
     log: MemoryLog,
     channels: Slab<Channel>,
     names: HashMap<Rc<str>, u32>,
+    several: Slab<Several>,
     /// Channels with news, each once, in the order in which they get their slices.
     active: VecDeque<u32>,
     /// When a channel's history has something to forget. Keys are slots of `channels`.
-    wheel: Wheel,
+    ages: Wheel,
+    /// When a channel has gathered for long enough. The same keys.
+    gathers: Wheel,
+    tickers: Vec<Ticker>,
+    /// When a ticker ticks. Keys are places in `tickers`.
+    beats: Wheel,
     /// Messages up to here may be gone together with their channel.
     floor: u64,
-    history_limits: HistoryLimits,
+    rules: ChannelRules,
     channels_max: usize,
+    /// What all histories weigh, and what they may.
+    history_bytes: usize,
+    history_budget: usize,
+    /// Where batches for one subscriber are put together.
+    draft: Batch,
+    stats: HubStats,
 }
 
 impl Hub {
     /// A hub without channels, whose log begins now.
-    pub fn new(limits: &Limits, now: Now) -> Self {
+    pub fn new(settings: &Settings, now: Now) -> Self {
         let log = MemoryLog::new(now);
         Hub {
             floor: log.head(),
             log,
             channels: Slab::new(),
             names: HashMap::new(),
+            several: Slab::new(),
             active: VecDeque::new(),
-            wheel: Wheel::new(now.mono_ms()),
-            history_limits: HistoryLimits {
-                messages_max: limits.history_messages_max,
-                bytes_max: limits.history_bytes_max,
-                age_ms: limits.history_age_ms,
-            },
-            channels_max: limits.channels_max,
+            ages: Wheel::new(now.mono_ms()),
+            gathers: Wheel::new(now.mono_ms()),
+            tickers: Ticker::all(&settings.tickers, now),
+            beats: Wheel::new(now.mono_ms()),
+            rules: settings.channel_rules(),
+            channels_max: settings.limits.channels_max,
+            history_bytes: 0,
+            history_budget: settings.limits.history_budget_bytes_max,
+            draft: Batch::default(),
+            stats: HubStats::default(),
         }
     }
 
-    /// Appends a message to the log and to its channel. Returns its id; it is delivered by the
-    /// sweeps to come. Refused when the channel would be one too many.
-    pub fn publish(&mut self, name: &str, data: &str, now: Now) -> Result<u64, Refusal> {
-        let key = self.open(name)?;
+    /// Publishes all or none. Returns their ids, strictly increasing; they are delivered by the
+    /// sweeps to come. Refused when a channel would be one too many.
+    pub fn publish(&mut self, publications: &[Publication], now: Now) -> Result<Vec<u64>, Refusal> {
+        let mut keys = Vec::with_capacity(publications.len());
+        for publication in publications {
+            match self.open(&publication.channel) {
+                Ok(key) => keys.push(key),
+                Err(refusal) => {
+                    keys.iter().for_each(|&key| self.forget_if_empty(key));
+                    return Err(refusal);
+                }
+            }
+        }
+        let ids = keys.iter().zip(publications).map(|(&key, publication)| {
+            let id = self.log.stamp(now);
+            let event = publication.event.as_deref().map(Box::from);
+            self.append(key, Message { id, event, data: publication.data.clone() }, now);
+            id
+        });
+        Ok(ids.collect())
+    }
+
+    /// Forgets a channel's history, and tells its subscribers. Returns the id of the last word,
+    /// or `None` if there is no such channel.
+    pub fn delete(&mut self, name: &str, now: Now) -> Option<u64> {
+        let key = *self.names.get(name)?;
         let id = self.log.stamp(now);
         let channel = &mut self.channels[key as usize];
-        let message = Rc::new(Message { id, data: data.into() });
-        channel.history.push(message, now.mono_ms(), self.history_limits);
-        channel.head = id;
-        if !std::mem::replace(&mut channel.queued, true) {
-            self.active.push_back(key);
-        }
-        self.watch_age(key, now);
-        Ok(id)
+        let before = channel.history.bytes();
+        channel.history.forget_through(u64::MAX);
+        self.history_bytes -= before - channel.history.bytes();
+        channel.deleted = id;
+        self.append(key, Message { id, event: Some("deleted".into()), data: "".into() }, now);
+        Some(id)
     }
 
-    /// A poll asks for the oldest message after its cursor. If there is none, `member` waits.
+    fn append(&mut self, key: u32, message: Message, now: Now) {
+        let channel = &mut self.channels[key as usize];
+        let before = channel.history.bytes();
+        channel.head = message.id;
+        channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
+        self.history_bytes = self.history_bytes + channel.history.bytes() - before;
+        self.stats.messages += 1;
+        let gather_ms = channel.limits.gather_ms;
+        if gather_ms == 0 {
+            self.activate(key);
+        } else if !channel.queued && !self.gathers.is_armed(key) {
+            self.gathers.wind(now.mono_ms());
+            self.gathers.arm(key, now.mono_ms() + gather_ms);
+        }
+        self.keep_budget();
+        self.watch_age(key, now);
+    }
+
+    fn activate(&mut self, key: u32) {
+        if !std::mem::replace(&mut self.channels[key as usize].queued, true) {
+            self.active.push_back(key);
+        }
+    }
+
+    /// An article's poll asks for the oldest message after its cursor. If there is none, `member` waits.
     ///
     /// A cursor that this log cannot have given yet, or that is older than what the history
     /// still has, is answered with the oldest message there is.
-    pub fn poll(&mut self, name: &str, since: Since, member: u32, now: Now) -> Result<Poll, Refusal> {
+    pub fn poll_chat(&mut self, name: &str, since: Since, member: u32, now: Now) -> Result<Poll, Refusal> {
         let key = self.open(name)?;
+        self.expire_one(key, now);
+        let head = self.log.head();
         let channel = &mut self.channels[key as usize];
-        channel.history.expire(now.mono_ms(), self.history_limits);
         let news = match since {
-            Since::Newest => channel.history.newest(),
-            Since::After(cursor) if cursor > self.log.head() => channel.history.oldest(),
+            Since::Last(_) => channel.history.newest(),
+            Since::After(cursor) if cursor > head => channel.history.oldest(),
             Since::After(cursor) => channel.history.first_after(cursor),
+            Since::Now => None,
+            Since::Oldest | Since::Lost => channel.history.oldest(),
         };
-        Ok(match news {
-            Some(news) => Poll::News(Rc::clone(news)),
-            None => Poll::Held(channel.join(key, member, channel.head)),
-        })
+        if let Some(news) = news {
+            return Ok(Poll::News(Rc::clone(news)));
+        }
+        let seated = channel.enter(&Framing::Chat).map(|section| channel.join(key, section, member, head));
+        if seated.is_err() {
+            self.forget_if_empty(key);
+        }
+        seated.map(Poll::Held)
     }
 
-    /// Whoever sat there is gone.
-    pub fn leave(&mut self, seat: Seat, members: &mut impl Members) {
-        self.channels[seat.channel as usize].leave(seat, members);
-        self.forget_if_empty(seat.channel);
+    /// Whoever sat there is gone. Returns what he had: everything up to this cursor.
+    pub fn leave(&mut self, seat: Seat, members: &mut impl Members) -> u64 {
+        let (section, key) = match seat {
+            Seat::Section { section, channel, .. }
+            | Seat::Beside { section, channel, .. }
+            | Seat::Behind { section, channel, .. } => (section, channel),
+            Seat::Several { key } => {
+                let channels: Vec<u32> =
+                    self.several[key as usize].seats.iter().map(|&(key, _)| key).collect();
+                let cursor = self.drop_listener(key);
+                channels.into_iter().for_each(|key| self.close_several_holes(key));
+                return cursor;
+            }
+            Seat::None => return self.log.head(),
+        };
+        let cursor = self.cursor(seat);
+        let channel = &mut self.channels[key as usize];
+        channel.stand_up(seat, members);
+        channel.exit(section);
+        self.forget_if_empty(key);
+        cursor
     }
 
-    /// When [`Hub::expire`] has something to do, in milliseconds of the monotonic clock.
+    /// What the subscriber in a seat has: as much as can be said without telling of more than he was sent.
+    pub fn cursor(&self, seat: Seat) -> u64 {
+        match seat {
+            Seat::None => self.log.head(),
+            Seat::Several { key } => {
+                let one = &self.several[key as usize];
+                let complete =
+                    one.seats.iter().all(|&(channel, _)| self.channels[channel as usize].head <= one.cursor);
+                if complete { self.log.head().max(one.cursor) } else { one.cursor }
+            }
+            Seat::Section { channel, .. } if self.channels[channel as usize].at_rest() => self.log.head(),
+            Seat::Section { channel, .. } | Seat::Beside { channel, .. } | Seat::Behind { channel, .. } => {
+                self.channels[channel as usize].cursor_of(seat)
+            }
+        }
+    }
+
+    /// The framing of the subscriber in a seat.
+    pub fn framing(&self, seat: Seat) -> &Framing {
+        match seat {
+            // Only a WebSocket stays when it listens to nothing.
+            Seat::None => &Framing::Websocket,
+            Seat::Several { key } => &self.several[key as usize].framing,
+            Seat::Section { section, channel, .. }
+            | Seat::Beside { section, channel, .. }
+            | Seat::Behind { section, channel, .. } => {
+                &self.channels[channel as usize].sections[usize::from(section)].framing
+            }
+        }
+    }
+
+    /// The names of the channels that a seat is in.
+    pub fn channels_of(&self, seat: Seat) -> Vec<String> {
+        let name = |key: u32| self.channels[key as usize].name.to_string();
+        match seat {
+            Seat::None => Vec::new(),
+            Seat::Several { key } => {
+                self.several[key as usize].seats.iter().map(|&(key, _)| name(key)).collect()
+            }
+            Seat::Section { channel, .. } | Seat::Beside { channel, .. } | Seat::Behind { channel, .. } => {
+                vec![name(channel)]
+            }
+        }
+    }
+
+    /// When [`Hub::advance`] has something to do, in milliseconds of the monotonic clock.
     pub fn deadline(&self) -> Option<u64> {
-        self.wheel.deadline()
+        [self.ages.deadline(), self.gathers.deadline(), self.beats.deadline()].into_iter().flatten().min()
     }
 
     /// Whether a sweep is unfinished or has yet to begin.
@@ -168,31 +354,36 @@ impl Hub {
         !self.active.is_empty()
     }
 
-    /// Drops what has become too old to keep.
-    pub fn expire(&mut self, now: Now) {
-        while let Some((key, _)) = self.wheel.pop(now.mono_ms()) {
-            self.channels[key as usize].history.expire(now.mono_ms(), self.history_limits);
+    /// Does what is due: forgets what is too old, ends gathering, ticks.
+    pub fn advance(&mut self, now: Now) {
+        while let Some((key, _)) = self.ages.pop(now.mono_ms()) {
+            self.expire_one(key, now);
             self.watch_age(key, now);
             self.forget_if_empty(key);
         }
+        while let Some((key, _)) = self.gathers.pop(now.mono_ms()) {
+            self.activate(key);
+        }
+        self.tick(now);
     }
 
     /// Gives active channels a slice each, in turn, as far as one turn of the reactor goes.
     pub fn sweep(&mut self, members: &mut impl Members) {
-        let mut budget = SLICE * SLICES_PER_TURN;
+        let mut budget = DELIVERIES_PER_TURN;
         for _ in 0..self.active.len() {
             if budget == 0 {
                 break;
             }
             let key = self.active.pop_front().expect("counted before the loop, and only refilled by it");
-            let channel = &mut self.channels[key as usize];
-            let done = channel.sweep_slice(key, SLICE, members);
+            let done = self.sweep_slice(key, SLICE, members);
             budget = budget.saturating_sub(done.max(1));
-            if channel.at_rest() {
-                channel.queued = false;
-                self.forget_if_empty(key);
-            } else {
+            let channel = &mut self.channels[key as usize];
+            if channel.is_active() {
                 self.active.push_back(key);
+            } else {
+                channel.queued = false;
+                self.stats.sweeps += 1;
+                self.forget_if_empty(key);
             }
         }
     }
@@ -200,6 +391,42 @@ impl Hub {
     /// How many channels there are.
     pub fn channels(&self) -> usize {
         self.channels.len()
+    }
+
+    /// What all histories weigh, in bytes.
+    pub fn history_bytes(&self) -> usize {
+        self.history_bytes
+    }
+
+    /// The newest id of the log.
+    pub fn head(&self) -> u64 {
+        self.log.head()
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> &HubStats {
+        &self.stats
+    }
+
+    /// Numbers about one channel, if there is one of this name.
+    pub fn channel_stats(&self, name: &str) -> Option<ChannelStats> {
+        self.names.get(name).map(|&key| self.stats_of(&self.channels[key as usize]))
+    }
+
+    /// Numbers about every channel.
+    pub fn all_channel_stats(&self) -> impl Iterator<Item = ChannelStats> {
+        self.channels.iter().map(|(_, channel)| self.stats_of(channel))
+    }
+
+    fn stats_of(&self, channel: &Channel) -> ChannelStats {
+        ChannelStats {
+            name: Rc::clone(&channel.name),
+            subscribers: channel.subscribers(),
+            messages: channel.history.len(),
+            bytes: channel.history.bytes(),
+            head: channel.head,
+            floor: channel.history.floor(),
+        }
     }
 
     fn open(&mut self, name: &str) -> Result<u32, Refusal> {
@@ -210,31 +437,44 @@ impl Hub {
             return Err(Refusal::new(503, "as many channels exist as this server allows; try again later"));
         }
         let name: Rc<str> = name.into();
-        let key = self.channels.insert(Channel::new(Rc::clone(&name), self.floor)) as u32;
+        let ticker =
+            self.tickers.iter().position(|ticker| *ticker.channel == *name).map(|index| index as u16);
+        let limits = self.rules.limits_for(&name);
+        let key = self.channels.insert(Channel::new(Rc::clone(&name), limits, self.floor, ticker)) as u32;
         self.names.insert(name, key);
         Ok(key)
     }
 
+    fn expire_one(&mut self, key: u32, now: Now) -> Option<u64> {
+        let channel = &mut self.channels[key as usize];
+        let before = channel.history.bytes();
+        let due_ms = channel.history.expire(now.mono_ms(), &channel.limits);
+        self.history_bytes -= before - channel.history.bytes();
+        due_ms
+    }
+
     /// Sets the timer for the channel's oldest message.
     fn watch_age(&mut self, key: u32, now: Now) {
-        if self.wheel.is_armed(key) {
+        if self.ages.is_armed(key) {
             return;
         }
-        self.wheel.wind(now.mono_ms());
-        let limits = self.history_limits;
-        if let Some(due_ms) = self.channels[key as usize].history.expire(now.mono_ms(), limits) {
-            self.wheel.arm(key, due_ms.next_multiple_of(EXPIRY_GRAIN_MS));
+        self.ages.wind(now.mono_ms());
+        if let Some(due_ms) = self.expire_one(key, now) {
+            self.ages.arm(key, due_ms.next_multiple_of(EXPIRY_GRAIN_MS));
         }
     }
 
     fn forget_if_empty(&mut self, key: u32) {
-        if !self.channels[key as usize].is_forgettable() {
+        if !self.channels.get(key as usize).is_some_and(Channel::is_forgettable) || self.gathers.is_armed(key)
+        {
             return;
         }
         let channel = self.channels.remove(key as usize);
         self.names.remove(&channel.name);
-        self.wheel.cancel(key);
-        // A channel of this name may come again. It must not claim to remember what this one forgot.
-        self.floor = self.floor.max(channel.head);
+        self.ages.cancel(key);
+        if channel.head > self.floor && channel.history.floor() > self.floor {
+            // A channel of this name may come again. It must not claim to remember what this one forgot.
+            self.floor = channel.head;
+        }
     }
 }

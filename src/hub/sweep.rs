@@ -1,86 +1,277 @@
 //! The sweep: how a message reaches everyone who waits for it. The heart of the house.
 //!
 //! Publishing only appends to the history and marks the channel active. A sweep then takes
-//! what was published since the last one, encodes it once, and walks the section from the
-//! front. It walks in slices, and the slices of all active channels alternate, so that a
-//! channel of a million does not stall a channel of ten. What is published meanwhile rides
-//! the next sweep, together, like people waiting for a lift.
+//! what was published since the last one, encodes it once per section into one piece, and
+//! walks the section from the front: one `send` per subscriber. It walks in slices, and the slices
+//! of all active channels alternate, so that a channel of a million does not stall a channel
+//! of ten. What is published meanwhile rides the next sweep, together, like people waiting
+//! for a lift.
 //!
-//! A poll is answered with one message and leaves the section with that; it comes back by
-//! itself, with a cursor, and finds the next message in the history.
+//! Whoever cannot take it all leaves the section, with a cursor. A poll is answered, and leaves
+//! with that; it comes back by itself.
 //!
 //! Knows: channels, places, cursors. Never learns sockets: those who own them are `Members`.
 
-use std::rc::Rc;
-
-use crate::log::Message;
 use crate::transport::long_poll::Answers;
+use crate::transport::{Batch, Framing, Gap, News};
 
 use super::channel::{Beside, Channel};
-use super::{Members, Row, Seat};
+use super::{Hub, Members, Push, Seat};
 
-/// A walk over a channel's section that has begun and not ended.
+/// The most that one sweep carries, in bytes of one framing: a batch is memory.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// A walk over a channel's subscribers that has begun and not ended.
 pub(super) struct Sweep {
-    /// The newest message when the sweep began. Who is behind its position has been offered
-    /// everything up to here.
-    target: u64,
-    /// The section's end when the sweep began: who came later is not swept.
-    end: u32,
-    /// What the waiting polls are answered with: the oldest message they lack. `None` when it
-    /// has left the history already, faster than anybody could be told.
-    news: Option<Rc<Message>>,
-    /// Its encodings, made once.
-    answers: Answers,
+    /// Who is behind its position has been offered everything up to here.
+    pub(super) target: u64,
+    what: What,
+    /// Where each section ended when the sweep began, and then the row of those with several
+    /// channels: who came later is not swept.
+    ends: Vec<u32>,
+    /// Which of them is being walked.
+    section: usize,
+    /// The place that is next in it.
+    place: u32,
+    load: Load,
+}
+
+/// What a sweep brings.
+enum What {
+    /// The messages up to the target.
+    Messages,
+    /// A tick: no id, no history. Who cannot take it waits for the next.
+    Tick(Box<str>),
+}
+
+/// The same, encoded for the section that is being walked.
+#[derive(Default)]
+struct Load {
+    batch: Batch,
+    gap: Option<Gap>,
+    answers: Option<Answers>,
+}
+
+impl Sweep {
+    /// Whether a place has had its turn.
+    pub(super) fn has_passed(&self, section: u8, place: u32) -> bool {
+        let section = usize::from(section);
+        // Places wrap; two of one row are never further apart than a row is long.
+        section < self.section || section == self.section && (place.wrapping_sub(self.place) as i32) < 0
+    }
 }
 
 impl Channel {
-    /// Does at most `budget` deliveries of the sweep under way, beginning one if there is news.
-    /// Returns how many it did; afterwards the channel is [at rest](Channel::at_rest), or wants more.
-    pub(super) fn sweep_slice(&mut self, channel: u32, budget: usize, members: &mut impl Members) -> usize {
-        if self.at_rest() {
-            return 0;
+    /// Whether there is something to sweep.
+    pub(super) fn is_active(&self) -> bool {
+        !self.at_rest() || self.tick.is_some()
+    }
+
+    fn begin_sweep(&mut self) -> Box<Sweep> {
+        let mut ends: Vec<u32> = self.sections.iter().map(|section| section.row.end()).collect();
+        ends.push(self.several.end());
+        let what = match self.tick.take_if(|_| self.swept == self.head) {
+            Some(tick) => What::Tick(tick),
+            None => What::Messages,
+        };
+        let target = self.target();
+        let mut sweep = Box::new(Sweep { target, what, ends, section: 0, place: 0, load: Load::default() });
+        self.begin_section(&mut sweep);
+        sweep
+    }
+
+    /// How far this sweep goes: as far as fits into one piece.
+    fn target(&self) -> u64 {
+        let mut bytes = 0;
+        let fitting = self.history.after(self.swept).take_while(|message| {
+            bytes += message.weight();
+            bytes <= BATCH_BYTES_MAX
+        });
+        match (fitting.last(), self.history.first_after(self.swept)) {
+            (Some(last), _) => last.id,
+            (None, Some(large)) => large.id,
+            (None, None) => self.head,
         }
-        let mut sweep = self.sweep.take().unwrap_or_else(|| self.begin_sweep());
+    }
+
+    /// Encodes what the section that comes next is to get.
+    fn begin_section(&self, sweep: &mut Sweep) {
+        sweep.load = Load::default();
+        let Some(section) = self.sections.get(sweep.section).filter(|_| sweep.section + 1 < sweep.ends.len())
+        else {
+            sweep.place = self.several.start();
+            return;
+        };
+        sweep.place = section.row.start();
+        if section.row.len() > 0 {
+            sweep.load = self.load(&sweep.what, sweep.target, &section.framing);
+        }
+    }
+
+    fn load(&self, what: &What, target: u64, framing: &Framing) -> Load {
+        let mut load = Load::default();
+        match what {
+            What::Tick(tick) => {
+                let news = News { id: None, channel: &self.name, event: None, data: tick };
+                load.batch.append(self.swept, |out| framing.message(news, out));
+            }
+            What::Messages => {
+                load.gap = self.gather(self.swept, target, framing, usize::MAX, &mut load.batch);
+            }
+        }
+        load.answers = match framing {
+            Framing::Poll => Some(Answers::poll(&load.batch, target, load.gap)),
+            Framing::Chat => self.history.first_after(self.swept).map(|first| Answers::chat(first)),
+            _ => None,
+        };
+        load
+    }
+
+    /// Walks the sections, one delivery per member. Returns how many it did: fewer than `budget` if it came to
+    /// the row of those with several channels.
+    fn walk_sections(
+        &mut self,
+        sweep: &mut Sweep,
+        channel: u32,
+        budget: usize,
+        members: &mut impl Members,
+    ) -> usize {
         let mut done = 0;
-        while let Some(news) = &sweep.news {
-            if done == budget {
-                self.sweep = Some(sweep);
+        while sweep.section + 1 < sweep.ends.len() {
+            let end = sweep.ends[sweep.section];
+            let index = sweep.section as u8;
+            if let Some(answers) = &mut sweep.load.answers {
+                while done < budget {
+                    let section = &mut self.sections[sweep.section];
+                    let Some(member) = section.row.pop_before(end) else { break };
+                    sweep.place = section.row.start();
+                    members.answer(member, answers);
+                    self.exit(index);
+                    done += 1;
+                }
+            } else if !sweep.load.batch.is_empty() {
+                done += self.walk_streams(sweep, channel, budget - done, members);
+            }
+            if done >= budget {
                 return done;
             }
-            let Some(member) = self.polls.pop_before(sweep.end) else { break };
-            members.answer(member, news, &mut sweep.answers);
-            done += 1;
+            sweep.section += 1;
+            self.begin_section(sweep);
         }
-        self.swept = sweep.target;
-        done + self.seat_those_beside(channel, members)
+        done
     }
 
-    fn begin_sweep(&self) -> Box<Sweep> {
-        Box::new(Sweep {
-            target: self.head,
-            end: self.polls.end(),
-            news: self.history.first_after(self.swept).cloned(),
-            answers: Answers::default(),
-        })
-    }
-
-    /// The sweep has ended. Those beside who lack something are answered; those who have
-    /// exactly what the section has join it; the others wait for the next sweep.
-    fn seat_those_beside(&mut self, channel: u32, members: &mut impl Members) -> usize {
+    /// Hot: the loop that brings a message to a section.
+    fn walk_streams(
+        &mut self,
+        sweep: &mut Sweep,
+        channel: u32,
+        budget: usize,
+        members: &mut impl Members,
+    ) -> usize {
+        let row = &mut self.sections[sweep.section].row;
+        let end = sweep.ends[sweep.section];
+        let section = sweep.section as u8;
         let mut done = 0;
-        for Beside { member, cursor } in std::mem::take(&mut self.beside) {
-            let seat = if cursor > self.swept {
-                self.beside.push(Beside { member, cursor });
-                Seat { channel, place: (self.beside.len() - 1) as u32, row: Row::Beside }
-            } else if let Some(news) = self.history.first_after(cursor).filter(|_| cursor < self.swept) {
-                members.answer(member, news, &mut Answers::default());
-                done += 1;
-                continue;
+        while sweep.place != end && done < budget {
+            let place = sweep.place;
+            sweep.place = place.wrapping_add(1);
+            let Some(member) = row.at(place) else { continue };
+            done += 1;
+            let is_tick = matches!(sweep.what, What::Tick(_));
+            let cursor = match members.push(member, &sweep.load.batch) {
+                Push::All | Push::Gone => continue,
+                Push::Refused | Push::Cut(_) if is_tick => continue,
+                Push::Refused => self.swept,
+                Push::Cut(cursor) => cursor,
+            };
+            row.leave(place);
+            members.reseat(member, Seat::Behind { section, channel, cursor });
+        }
+        done
+    }
+
+    /// The sweep has ended. Those beside who have exactly what the sections have join them; those who
+    /// lack something read on from the history; the others wait for the next sweep.
+    fn end_sweep(&mut self, target: u64, channel: u32, members: &mut impl Members) {
+        self.swept = target;
+        if self.deleted != 0 && self.deleted <= target {
+            self.history.forget_through(self.deleted);
+            self.deleted = 0;
+        }
+        for (section, seats) in self.sections.iter_mut().enumerate() {
+            let section = section as u8;
+            seats.row.close_holes(|member, place| {
+                members.reseat(member, Seat::Section { section, channel, place })
+            });
+        }
+        let next = self.history.first_after(target).map(|next| next.id);
+        for Beside { member, section, cursor } in std::mem::take(&mut self.beside) {
+            let seat = if cursor < target {
+                members.look_again(member);
+                Seat::Behind { section, channel, cursor }
+            } else if next.is_none_or(|next| cursor < next) {
+                let place = self.sections[usize::from(section)].row.join(member);
+                Seat::Section { section, channel, place }
             } else {
-                Seat { channel, place: self.polls.join(member), row: Row::Section }
+                self.beside.push(Beside { member, section, cursor });
+                Seat::Beside { section, channel, place: (self.beside.len() - 1) as u32 }
             };
             members.reseat(member, seat);
         }
+    }
+}
+
+impl Hub {
+    /// Does at most `budget` deliveries of the sweep under way in a channel, beginning one if there is news.
+    /// Returns how many it did.
+    pub(super) fn sweep_slice(&mut self, key: u32, budget: usize, members: &mut impl Members) -> usize {
+        let channel = &mut self.channels[key as usize];
+        if !channel.is_active() {
+            return 0;
+        }
+        let mut sweep = channel.sweep.take().unwrap_or_else(|| channel.begin_sweep());
+        let mut done = channel.walk_sections(&mut sweep, key, budget, members);
+        let several = sweep.ends.len() - 1;
+        while sweep.section == several && sweep.place != sweep.ends[several] && done < budget {
+            let place = sweep.place;
+            sweep.place = place.wrapping_add(1);
+            if let Some(listener) = self.channels[key as usize].several.at(place) {
+                self.bring(&mut sweep, key, listener, members);
+                done += 1;
+            }
+        }
+        let channel = &mut self.channels[key as usize];
+        if sweep.section < several || sweep.place != sweep.ends[several] {
+            channel.sweep = Some(sweep);
+        } else {
+            channel.end_sweep(sweep.target, key, members);
+            self.close_several_holes(key);
+        }
         done
+    }
+
+    /// Brings what a sweep carries to one who listens to several channels.
+    fn bring(&mut self, sweep: &mut Sweep, key: u32, listener: u32, members: &mut impl Members) {
+        let one = &self.several[listener as usize];
+        if one.behind {
+            return;
+        }
+        let channel = &self.channels[key as usize];
+        match &sweep.what {
+            What::Tick(_) => {
+                let load = channel.load(&sweep.what, sweep.target, &one.framing);
+                if one.framing.is_poll() {
+                    let mut answers = Answers::poll(&load.batch, one.cursor, None);
+                    let member = one.member;
+                    self.drop_listener(listener);
+                    members.answer(member, &mut answers);
+                } else {
+                    members.push(one.member, &load.batch);
+                }
+            }
+            What::Messages if sweep.target <= one.cursor => {}
+            What::Messages => self.catch_up_several(listener, members),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The subscribers of one channel in one framing, in a row.
+//! Subscribers in a row.
 //!
 //! A dense array of connection slots in the order they came: walking sockets in accept
 //! order is measurably cheaper than in any other. A place in the row is a number that
@@ -17,7 +17,7 @@ const HOLES_MIN: usize = 32;
 
 /// A row of connection slots, four bytes each.
 #[derive(Debug, Default)]
-pub struct Section {
+pub struct Row {
     row: VecDeque<u32>,
     /// The place of the row's first entry. Wraps after four billion joins.
     first: u32,
@@ -25,7 +25,7 @@ pub struct Section {
     holes: usize,
 }
 
-impl Section {
+impl Row {
     /// Takes a seat at the end. Returns the place, by which to leave.
     pub fn join(&mut self, member: u32) -> u32 {
         debug_assert_ne!(member, HOLE);
@@ -55,6 +55,18 @@ impl Section {
         for (offset, &member) in self.row.iter().enumerate() {
             moved(member, self.first.wrapping_add(offset as u32));
         }
+    }
+
+    /// Who sits at a place, if anybody still does.
+    ///
+    /// Hot: runs once per delivery.
+    pub fn at(&self, place: u32) -> Option<u32> {
+        self.row.get(place.wrapping_sub(self.first) as usize).copied().filter(|&member| member != HOLE)
+    }
+
+    /// The first place there is.
+    pub fn start(&self) -> u32 {
+        self.first
     }
 
     /// The place that the next to join will have.
@@ -87,50 +99,50 @@ impl Section {
 mod tests {
     use super::*;
 
-    fn drain(section: &mut Section, end: u32) -> Vec<u32> {
-        std::iter::from_fn(|| section.pop_before(end)).collect()
+    fn drain(row: &mut Row, end: u32) -> Vec<u32> {
+        std::iter::from_fn(|| row.pop_before(end)).collect()
     }
 
     #[test]
     fn members_come_off_in_the_order_they_came() {
-        let mut section = Section::default();
-        let places: Vec<u32> = [7, 8, 9].map(|member| section.join(member)).into();
-        section.leave(places[1]);
-        assert_eq!(section.len(), 2);
-        let end = section.end();
-        section.join(10);
-        assert_eq!(drain(&mut section, end), [7, 9], "who came after the end waits for the next time");
-        assert_eq!(section.len(), 1);
+        let mut row = Row::default();
+        let places: Vec<u32> = [7, 8, 9].map(|member| row.join(member)).into();
+        row.leave(places[1]);
+        assert_eq!(row.len(), 2);
+        let end = row.end();
+        row.join(10);
+        assert_eq!(drain(&mut row, end), [7, 9], "who came after the end waits for the next time");
+        assert_eq!(row.len(), 1);
     }
 
     #[test]
     fn a_place_keeps_its_meaning_while_others_come_and_go() {
-        let mut section = Section::default();
-        section.join(1);
-        let end = section.end();
-        let place = section.join(2);
-        assert_eq!(drain(&mut section, end), [1]);
-        section.join(3);
-        section.leave(place);
-        let end = section.end();
-        assert_eq!(drain(&mut section, end), [3]);
+        let mut row = Row::default();
+        row.join(1);
+        let end = row.end();
+        let place = row.join(2);
+        assert_eq!(drain(&mut row, end), [1]);
+        row.join(3);
+        row.leave(place);
+        let end = row.end();
+        assert_eq!(drain(&mut row, end), [3]);
     }
 
     #[test]
     fn coming_and_going_does_not_let_the_row_grow() {
-        let mut section = Section::default();
-        let mut stays = section.join(0);
+        let mut row = Row::default();
+        let mut stays = row.join(0);
         for member in 1..10_000 {
-            let place = section.join(member);
-            section.leave(place);
-            section.close_holes(|member, place| {
+            let place = row.join(member);
+            row.leave(place);
+            row.close_holes(|member, place| {
                 assert_eq!(member, 0);
                 stays = place;
             });
         }
-        assert!(section.row.len() <= 2 * HOLES_MIN);
-        assert_eq!(section.len(), 1);
-        section.leave(stays);
-        assert_eq!(section.len(), 0);
+        assert!(row.row.len() <= 2 * HOLES_MIN);
+        assert_eq!(row.len(), 1);
+        row.leave(stays);
+        assert_eq!(row.len(), 0);
     }
 }

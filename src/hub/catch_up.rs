@@ -1,0 +1,338 @@
+//! Catching up: from a cursor to where everyone else is.
+//!
+//! A new subscriber, one that resumes, one that was too slow, and one with several channels are
+//! all served like this: read the histories after the cursor, merged by id, send; and when there
+//! is nothing more, take a seat. The backlog of the slowest reader lives once, in the
+//! history, and costs nothing more however slow he is.
+//!
+//! Knows: cursors, histories. Never learns sockets.
+
+use crate::kit::clock::Now;
+use crate::log::Since;
+use crate::transport::long_poll::Answers;
+use crate::transport::{Batch, Framing, Gap, News};
+use crate::wire::refusal::Refusal;
+
+use super::several::Several;
+use super::{Hub, Members, Push, Seat};
+use crate::config::Slow;
+
+/// What is sent at a time to one who catches up, in bytes.
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// Pieces sent before others get their turn.
+const PIECES_PER_TURN: usize = 4;
+
+/// The most that one answer to a poll carries, in bytes: what is left comes with the next.
+const POLL_BYTES: usize = 256 * 1024;
+
+/// Who wants to listen to what.
+pub struct Subscription<'a> {
+    /// The connection.
+    pub member: u32,
+    /// The channels' names.
+    pub channels: &'a [String],
+    /// How they are to be told.
+    pub framing: Framing,
+    /// From where on.
+    pub since: Since,
+}
+
+impl Hub {
+    /// Seats a subscriber (which its owner hears through [`Members::reseat`]) and brings it up to
+    /// date; or, if it is a poll and there is news, answers it.
+    pub fn subscribe(
+        &mut self,
+        subscription: Subscription<'_>,
+        members: &mut impl Members,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let mut keys = Vec::with_capacity(subscription.channels.len());
+        for name in subscription.channels {
+            match self.open(name) {
+                Ok(key) if keys.contains(&key) => {}
+                Ok(key) => keys.push(key),
+                Err(refusal) => {
+                    keys.iter().for_each(|&key| self.forget_if_empty(key));
+                    return Err(refusal);
+                }
+            }
+        }
+        for &key in &keys {
+            self.expire_one(key, now);
+            self.start_ticker(key, now);
+        }
+        let (cursor, lost) = self.start(&keys, subscription.since);
+        match keys[..] {
+            [key] => self.subscribe_one(key, cursor, lost, subscription, members),
+            _ => {
+                self.subscribe_several(&keys, cursor, lost, subscription, members);
+                Ok(())
+            }
+        }
+    }
+
+    /// The cursor that `since` means, and the gap that it cannot mean anything else than.
+    fn start(&self, keys: &[u32], since: Since) -> (u64, Option<Gap>) {
+        let channels = || keys.iter().map(|&key| &self.channels[key as usize]);
+        let oldest = || channels().map(|channel| channel.history.floor()).min().unwrap_or(0);
+        let lost = |from| {
+            let to = channels().filter_map(|channel| channel.history.oldest()).map(|oldest| oldest.id).min();
+            Some(Gap { from, to: to.unwrap_or(self.log.head()) })
+        };
+        match since {
+            Since::Now => (self.log.head(), None),
+            Since::After(cursor) if cursor > self.log.head() => (oldest(), lost(cursor)),
+            Since::After(cursor) => (cursor, None),
+            Since::Oldest => (oldest(), None),
+            Since::Lost => (oldest(), lost(0)),
+            Since::Last(count) => {
+                let mut ids: Vec<u64> = channels()
+                    .flat_map(|channel| channel.history.ids_backwards().take(count as usize))
+                    .collect();
+                ids.sort_unstable_by(|a, b| b.cmp(a));
+                match ids.get((count as usize).wrapping_sub(1)) {
+                    Some(&first) => (first - 1, None),
+                    None if count == 0 => (self.log.head(), None),
+                    None => (oldest(), None),
+                }
+            }
+        }
+    }
+
+    fn subscribe_one(
+        &mut self,
+        key: u32,
+        cursor: u64,
+        lost: Option<Gap>,
+        subscription: Subscription<'_>,
+        members: &mut impl Members,
+    ) -> Result<(), Refusal> {
+        let Subscription { member, framing, since, .. } = subscription;
+        let head = self.log.head();
+        let channel = &mut self.channels[key as usize];
+        let section = channel.enter(&framing)?;
+        if framing.is_poll() {
+            let mut batch = Batch::default();
+            let gap = channel.gather(cursor, head, &framing, POLL_BYTES, &mut batch);
+            let gap = lost.or(gap.filter(|_| since != Since::Oldest));
+            if gap.is_some() || !batch.is_empty() {
+                let reached = batch.cursor().unwrap_or(head);
+                channel.exit(section);
+                members.answer(member, &mut Answers::poll(&batch, reached, gap));
+                self.stats.gaps += u64::from(gap.is_some());
+                self.forget_if_empty(key);
+                return Ok(());
+            }
+        } else if let Some(gap) = lost {
+            let mut batch = Batch::default();
+            batch.append(cursor, |out| framing.gap(gap, out));
+            self.stats.gaps += 1;
+            // If it is cut, the connection keeps the rest, and what follows waits for that.
+            members.push(member, &batch);
+        }
+        let seat = if cursor >= channel.head {
+            channel.join(key, section, member, head.max(cursor))
+        } else {
+            Seat::Behind { section, channel: key, cursor }
+        };
+        members.reseat(member, seat);
+        self.catch_up(member, seat, members);
+        Ok(())
+    }
+
+    fn subscribe_several(
+        &mut self,
+        keys: &[u32],
+        cursor: u64,
+        lost: Option<Gap>,
+        subscription: Subscription<'_>,
+        members: &mut impl Members,
+    ) {
+        let Subscription { member, framing, since, .. } = subscription;
+        // What is gone already is known to whoever asks for what is there.
+        let floors = keys.iter().map(|&key| self.channels[key as usize].history.floor());
+        let told = if matches!(since, Since::After(_)) && lost.is_none() {
+            cursor
+        } else {
+            floors.max().unwrap_or(cursor)
+        };
+        let one = Several { member, framing, seats: Box::default(), cursor, told, lost, behind: false };
+        let listener = self.several.insert(one) as u32;
+        let seats = keys.iter().map(|&key| (key, self.channels[key as usize].several.join(listener)));
+        self.several[listener as usize].seats = seats.collect();
+        members.reseat(member, Seat::Several { key: listener });
+        self.catch_up_several(listener, members);
+    }
+
+    /// Sends on to a subscriber that is behind, as far as it takes it and others do not have to wait.
+    pub fn catch_up(&mut self, member: u32, seat: Seat, members: &mut impl Members) {
+        match seat {
+            Seat::None | Seat::Section { .. } | Seat::Beside { .. } => {}
+            Seat::Behind { section, channel, cursor } => {
+                self.catch_up_one(member, section, channel, cursor, members)
+            }
+            Seat::Several { key } => {
+                self.several[key as usize].behind = false;
+                self.catch_up_several(key, members);
+            }
+        }
+    }
+
+    fn catch_up_one(
+        &mut self,
+        member: u32,
+        section: u8,
+        key: u32,
+        mut cursor: u64,
+        members: &mut impl Members,
+    ) {
+        let mut batch = std::mem::take(&mut self.draft);
+        let channel = &mut self.channels[key as usize];
+        let framing = channel.sections[usize::from(section)].framing.clone();
+        let mut pieces = 0;
+        let seat = loop {
+            if channel.limits.slow == Slow::Disconnect && channel.gap(cursor).is_some() {
+                members.part_from_slow(member);
+                break None;
+            }
+            batch.clear();
+            let gap = channel.gather(cursor, channel.head, &framing, PIECE_BYTES, &mut batch);
+            let Some(reached) = batch.cursor() else {
+                break Some(channel.join(key, section, member, cursor.max(channel.head)));
+            };
+            if framing.is_poll() {
+                let mut answers = match channel.history.first_after(cursor) {
+                    Some(first) if framing == Framing::Chat => Answers::chat(first),
+                    _ => Answers::poll(&batch, reached, gap),
+                };
+                channel.exit(section);
+                members.answer(member, &mut answers);
+                break None;
+            }
+            if pieces == PIECES_PER_TURN {
+                members.look_again(member);
+                break Some(Seat::Behind { section, channel: key, cursor });
+            }
+            pieces += 1;
+            match members.push(member, &batch) {
+                Push::All => cursor = reached,
+                Push::Cut(reached) => break Some(Seat::Behind { section, channel: key, cursor: reached }),
+                Push::Refused => break Some(Seat::Behind { section, channel: key, cursor }),
+                Push::Gone => break None,
+            }
+            self.stats.gaps += u64::from(gap.is_some());
+        };
+        if let Some(seat) = seat {
+            members.reseat(member, seat);
+        }
+        self.draft = batch;
+    }
+
+    /// The same for one who listens to several channels.
+    pub(super) fn catch_up_several(&mut self, listener: u32, members: &mut impl Members) {
+        let mut batch = std::mem::take(&mut self.draft);
+        let mut pieces = 0;
+        loop {
+            batch.clear();
+            let gap = self.merge(listener, &mut batch);
+            let floor = self.floor_of(listener);
+            let one = &mut self.several[listener as usize];
+            let Some(reached) = batch.cursor().or(gap.map(|_| one.cursor)) else {
+                one.cursor = self.log.head();
+                break;
+            };
+            let member = one.member;
+            if one.framing.is_poll() {
+                let mut answers = Answers::poll(&batch, reached, gap);
+                self.stats.gaps += u64::from(gap.is_some());
+                self.drop_listener(listener);
+                members.answer(member, &mut answers);
+                break;
+            }
+            if pieces == PIECES_PER_TURN {
+                one.behind = true;
+                members.look_again(member);
+                break;
+            }
+            pieces += 1;
+            let pushed = members.push(member, &batch);
+            if gap.is_some() && pushed != Push::Refused {
+                self.stats.gaps += 1;
+                one.told = floor;
+                one.lost = None;
+            }
+            match pushed {
+                Push::All => one.cursor = reached,
+                Push::Cut(reached) => {
+                    one.cursor = reached;
+                    one.behind = true;
+                    break;
+                }
+                Push::Refused => {
+                    one.behind = true;
+                    break;
+                }
+                Push::Gone => break,
+            }
+        }
+        self.draft = batch;
+    }
+
+    /// Up to where messages are gone in at least one of a listener's channels.
+    fn floor_of(&self, listener: u32) -> u64 {
+        let seats = self.several[listener as usize].seats.iter();
+        seats.map(|&(key, _)| self.channels[key as usize].history.floor()).max().unwrap_or(0)
+    }
+
+    /// Appends what comes next for a listener, over all its channels in the order of the log. Returns the gap, if
+    /// something that it was not told about is gone.
+    fn merge(&self, listener: u32, batch: &mut Batch) -> Option<Gap> {
+        let one = &self.several[listener as usize];
+        let channels = || one.seats.iter().map(|&(key, _)| &self.channels[key as usize]);
+        let known = one.cursor.max(one.told);
+        let gone = channels()
+            .filter(|channel| channel.history.floor() > known)
+            .filter_map(|channel| channel.gap(one.cursor));
+        let gap = one.lost.or(gone.max_by_key(|gap| gap.to));
+        if let Some(gap) = gap.filter(|_| !one.framing.is_poll()) {
+            batch.append(one.cursor, |out| one.framing.gap(gap, out));
+        }
+        let bytes_max = if one.framing.is_poll() { POLL_BYTES } else { PIECE_BYTES };
+        let mut tails: Vec<_> = channels()
+            .filter(|channel| channel.head > one.cursor)
+            .map(|channel| (channel, channel.history.after(one.cursor).peekable()))
+            .collect();
+        while batch.bytes.len() < bytes_max {
+            let next = tails.iter_mut().filter_map(|(channel, tail)| Some((tail.peek()?.id, channel, tail)));
+            let Some((id, channel, tail)) = next.min_by_key(|(id, ..)| *id) else { break };
+            let message = tail.next().expect("just peeked at");
+            batch.append(id, |out| one.framing.message(News::of(&channel.name, message), out));
+        }
+        gap
+    }
+
+    /// Whoever listened to several channels is gone. Returns what he had.
+    ///
+    /// Leaves holes: this also happens in the middle of a walk along one of the rows.
+    pub(super) fn drop_listener(&mut self, listener: u32) -> u64 {
+        let cursor = self.cursor(Seat::Several { key: listener });
+        let one = self.several.remove(listener as usize);
+        for &(key, place) in &one.seats {
+            self.channels[key as usize].several.leave(place);
+            self.forget_if_empty(key);
+        }
+        cursor
+    }
+
+    /// Closes the holes in a channel's row of those with several, unless a sweep is under way.
+    pub(super) fn close_several_holes(&mut self, key: u32) {
+        let several = &mut self.several;
+        if let Some(channel) = self.channels.get_mut(key as usize).filter(|channel| channel.sweep.is_none()) {
+            channel.several.close_holes(|listener, place| {
+                let seats = several[listener as usize].seats.iter_mut();
+                seats.filter(|(channel, _)| *channel == key).for_each(|seat| seat.1 = place);
+            });
+        }
+    }
+}
