@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use crate::hub::Since;
+use crate::log::Since;
 use crate::wire::http::{Method, Request, is_plain_path};
 use crate::wire::refusal::Refusal;
 use crate::wire::text;
@@ -70,9 +70,9 @@ fn parameters(channel: String, query: &str) -> Result<Plan, Refusal> {
 /// The cursor is the id of the last message seen, in seconds with a fraction; pages begin with 0.
 fn since(timestamp: &str) -> Result<Since, Refusal> {
     match text::parse_seconds_fraction(timestamp) {
-        Some(0) => Ok(Since::Newest),
+        Some(0) => Ok(Since::Last(1)),
         Some(us) => Ok(Since::After(us)),
-        None if timestamp.is_empty() => Ok(Since::Newest),
+        None if timestamp.is_empty() => Ok(Since::Last(1)),
         None => Err(Refusal::new(
             400,
             "timestamp is not a number of seconds; begin with 0, then echo the last answer's",
@@ -88,8 +88,7 @@ fn padding(asked: Option<Cow<'_, str>>) -> Result<u16, Refusal> {
 }
 
 fn check_form(request: &Request<'_>) -> Result<(), Refusal> {
-    let media_type = request.field("Content-Type").and_then(|value| value.split(|&byte| byte == b';').next());
-    match media_type.map(|media_type| media_type.trim_ascii()) {
+    match super::media_type(request) {
         Some(form) if form.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") => Ok(()),
         _ => Err(Refusal::new(415, "the body is not application/x-www-form-urlencoded, as a form's is")),
     }
@@ -102,7 +101,8 @@ mod tests {
     fn asks(line: &str) -> Result<Plan, u16> {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
         let request = Request::parse(head.as_bytes()).unwrap();
-        plan(&request, directory(request.path).unwrap(), &Gate::default()).map_err(|refusal| refusal.status)
+        plan(&request, directory(request.path).unwrap(), &Gate::new(&[], &[]))
+            .map_err(|refusal| refusal.status)
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
     fn the_first_cursor_is_zero_and_nonsense_is_none() {
         for first in ["0", "0.0", ""] {
             let line = format!("GET /backend.php?timestamp={first}");
-            assert!(matches!(asks(&line), Ok(Plan::Hear { since: Since::Newest, .. })), "{first:?}");
+            assert!(matches!(asks(&line), Ok(Plan::Hear { since: Since::Last(1), .. })), "{first:?}");
         }
         for nonsense in ["-1", "1e9", "now", "0x1", "%00", "1.2.3", "NaN"] {
             assert!(
@@ -174,7 +174,7 @@ mod tests {
     fn only_forms_can_be_posted() {
         let post = |media_type: &str| {
             let head = format!("POST /backend.php HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n\r\n");
-            plan(&Request::parse(head.as_bytes()).unwrap(), "/", &Gate::default())
+            plan(&Request::parse(head.as_bytes()).unwrap(), "/", &Gate::new(&[], &[]))
                 .map_err(|refusal| refusal.status)
         };
         assert!(matches!(post("application/x-www-form-urlencoded; charset=UTF-8"), Ok(Plan::Form { .. })));

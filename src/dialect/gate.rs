@@ -9,21 +9,74 @@
 //! Knows: what a request says of its origin. Never learns what it asks for.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
 
 use crate::wire::http::{Authority, Request};
 use crate::wire::refusal::Refusal;
 
 /// The names this server answers to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     /// Names besides those that are always allowed, in lower case; `*` allows all.
     names: Vec<String>,
+    /// Origins whose pages may use the channels.
+    origins: Vec<String>,
+    /// Header lines for each, by its number; the first are those for nobody's.
+    lines: Rc<[Vec<u8>]>,
 }
 
+/// What a page of another origin may read of an answer's head, beside what every page may.
+const EXPOSED: &str = "Access-Control-Expose-Headers: Retry-After\r\n";
+
+/// For how long a browser may remember what it was allowed, in seconds.
+const PREFLIGHT_S: u32 = 600;
+
 impl Gate {
-    /// A gate for these names and the ones that are always allowed.
-    pub fn new(names: &[String]) -> Self {
-        Gate { names: names.iter().map(|name| name.to_ascii_lowercase()).collect() }
+    /// A gate for these names and the ones that are always allowed, and for these origins.
+    pub fn new(names: &[String], origins: &[String]) -> Self {
+        let mut lines = vec![if origins.is_empty() { Vec::new() } else { b"Vary: Origin\r\n".to_vec() }];
+        lines.extend(origins.iter().map(|origin| {
+            let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
+            format!("Access-Control-Allow-Origin: {origin}\r\n{vary}{EXPOSED}").into_bytes()
+        }));
+        Gate {
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            origins: origins.to_vec(),
+            lines: lines.into(),
+        }
+    }
+
+    /// The number of the configured origin whose page asks; 0 if it is none of them.
+    pub fn origin_of(&self, request: &Request<'_>) -> u8 {
+        let Some(origin) = request.field("Origin") else { return 0 };
+        let found = self.origins.iter().position(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin));
+        let found = found.or_else(|| self.origins.iter().position(|allowed| allowed == "*"));
+        found.and_then(|index| u8::try_from(index + 1).ok()).unwrap_or(0)
+    }
+
+    /// What an answer says to the page of that origin (Fetch standard, CORS protocol). Never an origin that
+    /// only the request named, and never with credentials.
+    pub fn origin_lines(&self, origin: u8) -> &[u8] {
+        &self.lines[usize::from(origin)]
+    }
+
+    /// The same for all origins.
+    pub fn all_origin_lines(&self) -> Rc<[Vec<u8>]> {
+        Rc::clone(&self.lines)
+    }
+
+    /// What the answer to a browser says that asks beforehand.
+    pub fn preflight_lines(&self, origin: u8, methods: &str) -> Vec<u8> {
+        let mut lines = self.origin_lines(origin).to_vec();
+        if origin != 0 {
+            let allowed = format!(
+                "Access-Control-Allow-Methods: {methods}\r\n\
+                 Access-Control-Allow-Headers: Content-Type, Last-Event-ID\r\n\
+                 Access-Control-Max-Age: {PREFLIGHT_S}\r\n"
+            );
+            lines.extend_from_slice(allowed.as_bytes());
+        }
+        lines
     }
 
     /// Refuses (421) a Host that is not ours.
@@ -48,6 +101,14 @@ impl Gate {
 
     /// Refuses (403) a request that changes something on behalf of another site's page.
     pub fn check_same_site(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let is_configured = |origin: &[u8]| {
+            self.origins
+                .iter()
+                .any(|allowed| allowed != "*" && allowed.as_bytes().eq_ignore_ascii_case(origin))
+        };
+        if request.field("Origin").is_some_and(is_configured) {
+            return Ok(());
+        }
         let allowed = match request.field("Sec-Fetch-Site") {
             Some(b"same-origin" | b"none") => true,
             Some(b"cross-site") => false,
@@ -85,7 +146,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_outside_can_claim_are_ours() {
-        let gate = Gate::default();
+        let gate = Gate::new(&[], &[]);
         for host in
             ["127.0.0.1:8080", "[::1]:8080", "10.1.2.3", "localhost", "LOCALHOST:1", "a.localhost", "nas"]
         {
@@ -100,15 +161,15 @@ mod tests {
 
     #[test]
     fn configured_names_are_ours() {
-        let gate = Gate::new(&["Chat.Example.org".into()]);
+        let gate = Gate::new(&["Chat.Example.org".into()], &[]);
         assert!(host_is_allowed(&gate, "chat.example.org:8080"));
         assert!(!host_is_allowed(&gate, "example.org"));
-        assert!(host_is_allowed(&Gate::new(&["*".into()]), "any.example"));
+        assert!(host_is_allowed(&Gate::new(&["*".into()], &[]), "any.example"));
     }
 
     fn may_publish(fields: &str) -> bool {
         let head = format!("GET /backend.php?msg=x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n{fields}\r\n");
-        Gate::default().check_same_site(&Request::parse(head.as_bytes()).unwrap()).is_ok()
+        Gate::new(&[], &[]).check_same_site(&Request::parse(head.as_bytes()).unwrap()).is_ok()
     }
 
     #[test]

@@ -7,11 +7,14 @@
 
 pub mod article;
 pub mod gate;
+pub mod native;
 pub mod pages;
 
-use crate::hub::Since;
+use crate::log::Since;
+use crate::transport::Framing;
 use crate::wire::http::{Method, Request, decode_path, is_plain_path};
 use crate::wire::refusal::Refusal;
+use crate::wire::websocket;
 
 use gate::Gate;
 use pages::{Found, Page, Shelf};
@@ -61,6 +64,47 @@ pub enum Plan {
         /// What the client has already.
         since: Since,
     },
+    /// To listen to channels.
+    Subscribe {
+        /// Their names: at least one, none twice.
+        channels: Vec<String>,
+        /// How to tell.
+        framing: Framing,
+        /// The answer to a WebSocket's handshake.
+        accept: Option<websocket::Accept>,
+        /// What the client has already.
+        since: Since,
+    },
+    /// To say in channels what is in the body.
+    Publish {
+        /// Their names.
+        channels: Vec<String>,
+        /// The message's type.
+        event: Option<String>,
+    },
+    /// To publish what the body says, line by line: see [`native::publications`].
+    PublishMany,
+    /// To forget what was said in a channel.
+    Delete {
+        /// Its name.
+        channel: String,
+    },
+    /// How the server fares, as JSON.
+    Stats,
+    /// How its channels fare.
+    ChannelsStats,
+    /// How one channel fares.
+    ChannelStats {
+        /// Its name.
+        channel: String,
+    },
+    /// How the server fares, as Prometheus reads it.
+    Metrics,
+    /// A WebSocket that sends back what it gets.
+    Echo {
+        /// The answer to its handshake.
+        accept: websocket::Accept,
+    },
     /// The same two, when the parameters are in the body: see [`article::form`].
     Form {
         /// The channel's name.
@@ -71,22 +115,38 @@ pub enum Plan {
 impl Plan {
     /// Whether the request's body matters.
     pub fn wants_body(&self) -> bool {
-        matches!(self, Plan::Form { .. })
+        matches!(self, Plan::Form { .. } | Plan::Publish { .. } | Plan::PublishMany)
     }
+}
+
+/// What the router has to know beside the request.
+pub struct House<'a> {
+    /// Who may ask.
+    pub gate: &'a Gate,
+    /// Where pages are.
+    pub shelf: &'a mut dyn Shelf,
+    /// The most channels that one subscription may name.
+    pub subscription_channels_max: usize,
+    /// Whether `/lab/` is there.
+    pub lab: bool,
 }
 
 /// Methods of whatever only can be looked at.
 const LOOK: &str = "GET, HEAD, OPTIONS";
 
 /// What the request asks for.
-pub fn route(request: &Request<'_>, gate: &Gate, shelf: &mut dyn Shelf) -> Plan {
-    plan(request, gate, shelf).unwrap_or_else(Plan::Refuse)
+pub fn route(request: &Request<'_>, house: House<'_>) -> Plan {
+    plan(request, house).unwrap_or_else(Plan::Refuse)
 }
 
-fn plan(request: &Request<'_>, gate: &Gate, shelf: &mut dyn Shelf) -> Result<Plan, Refusal> {
+fn plan(request: &Request<'_>, house: House<'_>) -> Result<Plan, Refusal> {
+    let House { gate, shelf, subscription_channels_max, lab } = house;
     gate.check_host(request.host)?;
     if request.path == "*" {
         return Ok(Plan::Methods { allow: article::METHODS, asked: true });
+    }
+    if let Some(plan) = native::plan(request, gate, subscription_channels_max, lab) {
+        return plan;
     }
     let mut path = String::new();
     decode_path(request.path, &mut path)?;
@@ -121,4 +181,10 @@ fn moved(request: &Request<'_>) -> String {
         "" => format!("{}/", request.path),
         query => format!("{}/?{query}", request.path),
     }
+}
+
+/// The media type of a request's body, without parameters.
+fn media_type<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+    let value = request.field("Content-Type")?;
+    value.split(|&byte| byte == b';').next().map(<[u8]>::trim_ascii)
 }
