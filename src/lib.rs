@@ -50,8 +50,8 @@
 //! ```
 //! use std::{cell::RefCell, io, rc::Rc};
 //!
-//! use encke::config::Limits;
-//! use encke::dialect::{gate::Gate, pages::Embedded};
+//! use encke::config::{Limits, Settings};
+//! use encke::dialect::pages::Embedded;
 //! use encke::engine::{Engine, Readiness, Socket};
 //! use encke::kit::clock::Now;
 //!
@@ -85,7 +85,8 @@
 //!
 //! let at = |ms: u64| Now { mono_us: ms * 1_000, unix_us: 1_700_000_000_000_000 + ms * 1_000 };
 //! let limits = Limits { connections_max: 1, ..Limits::default() };
-//! let mut engine = Engine::new(limits, Gate::default(), Box::new(Embedded::new()), at(0));
+//! let settings = Settings { limits, ..Settings::default() };
+//! let mut engine = Engine::new(&settings, Box::new(Embedded::new()), 0, at(0));
 //!
 //! let heard = Rc::default();
 //! let question = b"GET /backend.php HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -4,16 +4,26 @@
 
 use crate::dialect::pages::Page;
 use crate::dialect::{Plan, article};
-use crate::hub::{Poll, Since};
+use crate::hub::{Members, Poll};
+use crate::log::Since;
 use crate::transport::iframe::CLOCK_DOCUMENT;
 use crate::transport::long_poll::{Answers, UNCACHED};
-use crate::wire::http::{AnswerBody, AnswerFraming, AnswerHead};
+use crate::wire::http::{AnswerBody, AnswerFraming, AnswerHead, reason};
+use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
+use crate::wire::{text, websocket};
 
 use super::Engine;
+use super::channels::Listener;
 use super::conn::{Mark, Phase, Socket};
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// RFC 9457.
+const PROBLEM: &str = "application/problem+json";
+
+/// The text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// On everything that is not a page of an operator's own.
 const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
@@ -44,6 +54,19 @@ impl<S: Socket> Engine<S> {
             Plan::Clock { padding } => self.start_clock(index, padding),
             Plan::Say { channel, text } => self.say(index, &channel, &text),
             Plan::Hear { channel, since } => self.hear(index, &channel, since),
+            Plan::Subscribe { channels, framing, accept, since } => {
+                self.subscribe(index, Listener { channels, framing, accept, since });
+            }
+            Plan::Publish { channels, event } => self.publish_one(index, channels, event, body),
+            Plan::PublishMany => self.publish_many(index, body),
+            Plan::Delete { channel } => self.delete(index, channel),
+            Plan::Stats => self.answer_json(index, 200, &self.stats_json()),
+            Plan::ChannelsStats => self.answer_json(index, 200, &self.channels_json()),
+            Plan::ChannelStats { channel } => self.channel_json(index, &channel),
+            Plan::Metrics => {
+                self.answer(index, 200, |head| head.content_type(METRICS).lines(NOSNIFF), &self.metrics())
+            }
+            Plan::Echo { accept } => self.begin_echo(index, accept),
             Plan::Form { channel } => {
                 let plan = article::form(channel, body).unwrap_or_else(Plan::Refuse);
                 self.carry_out(index, plan, &[]);
@@ -57,14 +80,35 @@ impl<S: Socket> Engine<S> {
         if refusal.close {
             self.crowd[index].marks.clear(Mark::KeepAlive);
         }
-        let mut text = refusal.detail.into_owned();
-        text.push('\n');
-        self.answer(index, refusal.status, |head| head.content_type(TEXT).lines(NOSNIFF), text.as_bytes());
+        let status = refusal.status;
+        if status == 426 {
+            let text = format!("{}\n", refusal.detail);
+            return self.answer(
+                index,
+                status,
+                |head| head.content_type(TEXT).lines(websocket::UPGRADE_LINES),
+                text.as_bytes(),
+            );
+        }
+        if self.crowd[index].marks.has(Mark::ForPrograms) {
+            let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
+            let json = problem(&refusal);
+            return self.answer(
+                index,
+                status,
+                |head| head.content_type(PROBLEM).lines(NOSNIFF).lines(&lines),
+                &json,
+            );
+        }
+        let text = format!("{}\n", refusal.detail);
+        self.answer(index, status, |head| head.content_type(TEXT).lines(NOSNIFF), text.as_bytes());
     }
 
     fn name_methods(&mut self, index: u32, allow: &'static str, asked: bool) {
         if asked {
-            return self.answer(index, 204, |head| head.field("Allow", allow), b"");
+            let origin = self.crowd[index].origin;
+            let lines = self.gate.preflight_lines(origin, allow);
+            return self.answer(index, 204, |head| head.field("Allow", allow).lines(&lines), b"");
         }
         self.crowd.stats.refusals += 1;
         let text = format!("this method does not work here; try one of {allow}\n");
@@ -120,7 +164,8 @@ impl<S: Socket> Engine<S> {
         // A HEAD asks what a GET would answer, and must not change anything (RFC 9110 §9.3.2).
         if !text.is_empty() && !self.crowd[index].exchange().head_only {
             let now = self.crowd.now;
-            if let Err(refusal) = self.publish(channel, text, now) {
+            let publication = Publication { channel: channel.to_owned(), event: None, data: text.into() };
+            if let Err(refusal) = self.publish(&[publication], now) {
                 return self.refuse(index, refusal);
             }
         }
@@ -135,17 +180,11 @@ impl<S: Socket> Engine<S> {
             self.crowd.send(index, &self.draft);
             return self.crowd.end_exchange(index, !framing.close);
         }
-        match self.hub.poll(channel, since, index, self.crowd.now) {
-            Ok(Poll::News(news)) => {
-                let manner = self.crowd[index].manner();
-                let mut answers = Answers::default();
-                let bytes = answers.bytes(&news, manner, &self.crowd.date);
-                self.crowd.stats.polls_answered += 1;
-                self.crowd.send(index, bytes);
-                self.crowd.end_exchange(index, manner.survives());
-            }
+        match self.hub.poll_chat(channel, since, index, self.crowd.now) {
+            Ok(Poll::News(news)) => self.crowd.answer(index, &mut Answers::chat(&news)),
             Ok(Poll::Held(seat)) => {
-                self.crowd[index].phase = Phase::Poll(seat);
+                self.crowd[index].marks.set(Mark::Polls);
+                self.crowd[index].phase = Phase::Subscribed(seat);
                 self.crowd.arm_in(index, self.crowd.limits.poll_space_ms);
             }
             Err(refusal) => self.refuse(index, refusal),
@@ -153,7 +192,7 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Answers with a body that is already there.
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         index: u32,
         status: u16,
@@ -170,7 +209,7 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Writes the head of an answer into the draft.
-    fn draft_head(
+    pub(super) fn draft_head(
         &mut self,
         index: u32,
         status: u16,
@@ -186,4 +225,16 @@ impl<S: Socket> Engine<S> {
             &mut self.draft,
         ))
     }
+}
+
+/// A refusal for a program (RFC 9457).
+pub(super) fn problem(refusal: &Refusal) -> Vec<u8> {
+    let mut json = b"{\"title\":".to_vec();
+    text::json_string(reason(refusal.status), &mut json);
+    json.extend_from_slice(b",\"status\":");
+    text::decimal(u64::from(refusal.status), &mut json);
+    json.extend_from_slice(b",\"detail\":");
+    text::json_string(&refusal.detail, &mut json);
+    json.push(b'}');
+    json
 }

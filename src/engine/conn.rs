@@ -14,6 +14,7 @@ use crate::hub::Seat;
 use crate::kit::outbox::Outbox;
 use crate::transport::long_poll::Manner;
 use crate::wire::http::{BodyReader, HeadScan, Method, Request, Version};
+use crate::wire::websocket;
 
 /// What the engine asks of a peer: bytes in, bytes out, without ever waiting; and a way to
 /// say that no more will come.
@@ -38,6 +39,8 @@ pub(super) struct Conn<S> {
     /// Which tenant of the slot this is.
     pub(super) generation: u32,
     pub(super) marks: Marks,
+    /// Which other origin's page may read the answers: see [`Gate`](crate::dialect::gate::Gate::origin_lines).
+    pub(super) origin: u8,
 }
 
 const _: () = assert!(size_of::<Conn<[u8; 8]>>() <= 48);
@@ -50,8 +53,11 @@ pub(super) enum Phase {
     Body(Box<Upload>),
     /// Nothing: it is told the time. Ends by: the peer leaving.
     Clock { padding: u16 },
-    /// The next request, which waits: it is held until there is news. Ends by: one answer, the peer leaving.
-    Poll(Seat),
+    /// Of a poll: the next request, which waits. Ends by: one answer, a timeout, the peer leaving.
+    /// Of a WebSocket: frames. Of any other stream: nothing. Ends by: the peer leaving.
+    Subscribed(Seat),
+    /// Of a WebSocket in the lab: frames, which go back as they came. Ends by: either side closing.
+    Echo,
     /// Nothing. The outbox drains, then we say that no more will come.
     Leaving,
     /// Nothing. Everything is said; the peer gets a moment to read it before the socket goes away.
@@ -60,11 +66,19 @@ pub(super) enum Phase {
 
 /// The unparsed rest of what was received.
 ///
-/// Invariant: `bytes` is not empty.
+/// Invariant: `bytes` is not empty, or there is a reader.
 pub(super) struct Input {
     pub(super) bytes: Vec<u8>,
-    /// How far `bytes` was looked at, as a head.
+    pub(super) progress: Progress,
+}
+
+/// How far input was understood, beyond what was used up.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// How far it was looked at, as a head.
     pub(super) scan: HeadScan,
+    /// Of a WebSocket: the frame or message that is on its way.
+    pub(super) reader: Option<Box<websocket::Reader>>,
 }
 
 /// A request whose body is on its way.
@@ -108,6 +122,14 @@ pub(super) enum Mark {
     Dead,
     /// A poll's answer has begun.
     Begun,
+    /// The subscription ends with one answer.
+    Polls,
+    /// The bytes are frames.
+    Websocket,
+    /// Something was sent since the walk came by.
+    Spoke,
+    /// Errors are told as JSON.
+    ForPrograms,
     /// The three facts of an [`Exchange`].
     Http10,
     KeepAlive,
@@ -148,11 +170,17 @@ impl<S> Conn<S> {
             phase: Phase::Head,
             generation,
             marks: Marks::default(),
+            origin: 0,
         }
     }
 
     pub(super) fn is_dead(&self) -> bool {
         self.marks.has(Mark::Dead)
+    }
+
+    /// Whether it is a subscriber and no poll.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.phase, Phase::Subscribed(_)) && !self.marks.has(Mark::Polls)
     }
 
     /// What the current request said about its answer.
@@ -170,12 +198,13 @@ impl<S> Conn<S> {
         self.marks.put(Mark::KeepAlive, exchange.keep_alive);
         self.marks.put(Mark::HeadOnly, exchange.head_only);
         self.marks.clear(Mark::Begun);
+        self.marks.clear(Mark::Polls);
     }
 
     /// How the answer to a poll must be framed.
     pub(super) fn manner(&self) -> Manner {
         let Exchange { version, keep_alive, .. } = self.exchange();
-        Manner { version, keep_alive, begun: self.marks.has(Mark::Begun) }
+        Manner { version, keep_alive, begun: self.marks.has(Mark::Begun), origin: self.origin }
     }
 
     /// Whether there is, or may be, something that was sent and is not served yet.

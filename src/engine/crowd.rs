@@ -7,17 +7,18 @@
 
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
+use std::rc::Rc;
 
 use slab::Slab;
 
 use crate::config::Limits;
-use crate::hub::{Members, Seat};
+use crate::hub::{Members, Push, Seat};
 use crate::kit::clock::Now;
 use crate::kit::frame::Frame;
 use crate::kit::id::ConnId;
 use crate::kit::outbox::Sent;
 use crate::kit::wheel::Wheel;
-use crate::log::Message;
+use crate::transport::Batch;
 use crate::transport::long_poll::Answers;
 use crate::wire::http::DateLine;
 
@@ -40,10 +41,17 @@ pub(super) struct Crowd<S> {
     pub(super) limits: Limits,
     pub(super) stats: Stats,
     next_generation: u32,
+    /// What allows other origins to read answers, by their number.
+    pub(super) origin_lines: Rc<[Vec<u8>]>,
+    /// How many streams there are: subscribers that are no polls.
+    pub(super) streams: usize,
+    slots_used: u32,
+    /// The state of the dice.
+    seed: u64,
 }
 
 impl<S: Socket> Crowd<S> {
-    pub(super) fn new(limits: Limits, now: Now) -> Self {
+    pub(super) fn new(limits: Limits, origin_lines: Rc<[Vec<u8>]>, seed: u64, now: Now) -> Self {
         Crowd {
             // Address space, not memory: pages are touched as connections come, and nothing is
             // ever moved.
@@ -56,6 +64,10 @@ impl<S: Socket> Crowd<S> {
             limits,
             stats: Stats::default(),
             next_generation: 0,
+            origin_lines,
+            streams: 0,
+            slots_used: 0,
+            seed: seed | 1,
         }
     }
 
@@ -80,6 +92,7 @@ impl<S: Socket> Crowd<S> {
         // All ones is left to the reactor: it needs names for what is not a connection.
         self.next_generation = (self.next_generation + 1) % u32::MAX;
         self.conns.insert(Conn::new(socket, id.generation));
+        self.slots_used = self.slots_used.max(id.index + 1);
         id
     }
 
@@ -151,6 +164,7 @@ impl<S: Socket> Crowd<S> {
         if self[index].is_dead() {
             return;
         }
+        self.streams -= usize::from(self[index].is_stream());
         self[index].phase = Phase::Leaving;
         self[index].input = None;
         if self[index].outbox.is_empty() {
@@ -190,18 +204,64 @@ impl<S: Socket> Crowd<S> {
         }
     }
 
+    /// A subscriber that is no poll has no deadline: the walk looks after it.
+    pub(super) fn join_streams(&mut self, index: u32) {
+        if self[index].is_stream() {
+            self.wheel.cancel(index);
+            self.streams += 1;
+        }
+    }
+
+    /// A number below `sides`, for spreading things (xorshift; nobody is kept out by it).
+    pub(super) fn dice(&mut self, sides: u64) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed % sides
+    }
+
+    /// The slots from `from` on, at most `count` of them, that are in use; and the slot behind them.
+    pub(super) fn some_from(&self, from: u32, count: u32) -> (Vec<u32>, u32) {
+        let end = from.saturating_add(count);
+        ((from..end).filter(|&index| self.conns.contains(index as usize)).collect(), end)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Conn<S>> {
+        self.conns.iter().map(|(_, conn)| conn)
+    }
+
+    /// How many slots were ever in use.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots_used
+    }
+
+    /// The kernel finds out that a peer is gone.
+    #[cfg(test)]
+    pub(super) fn hang_up_for_test(&mut self, id: ConnId) {
+        if let Some(index) = self.find(id) {
+            self.hang_up(index, Hangup::Reset);
+        }
+    }
+
     #[cfg(debug_assertions)]
     pub(super) fn check_invariants(&self) {
+        let mut streams = 0;
         for (index, conn) in self.conns.iter() {
-            assert!(conn.is_dead() || self.wheel.is_armed(index as u32), "a connection without a deadline");
+            let is_stream = conn.is_stream();
+            streams += usize::from(is_stream);
+            let armed = self.wheel.is_armed(index as u32);
+            assert!(conn.is_dead() || is_stream || armed, "a connection without a deadline");
         }
+        assert_eq!(streams, self.streams, "somebody did not say that a stream began or ended");
     }
 
     /// Takes one of the dead out of its slot.
     pub(super) fn bury_one(&mut self) -> Option<Conn<S>> {
         let index = self.dead.pop()?;
         self.wheel.cancel(index);
-        Some(self.conns.remove(index as usize))
+        let conn = self.conns.remove(index as usize);
+        self.streams -= usize::from(conn.is_stream());
+        Some(conn)
     }
 }
 
@@ -220,8 +280,40 @@ impl<S> IndexMut<u32> for Crowd<S> {
 }
 
 impl<S: Socket> Members for Crowd<S> {
+    /// Hot: runs once per delivery. No allocation as long as the kernel takes it all.
+    fn push(&mut self, member: u32, batch: &Batch) -> Push {
+        let now_ms = self.now.mono_ms();
+        let conn = &mut self[member];
+        if conn.is_dead() {
+            return Push::Gone;
+        }
+        if !conn.outbox.is_empty() {
+            return Push::Refused;
+        }
+        let bytes = &batch.bytes;
+        let sent = conn.outbox.offer(&mut conn.socket, bytes, |sent| batch.cut_at(sent).end, now_ms);
+        conn.marks.set(Mark::Spoke);
+        self.stats.sends += 1;
+        match sent {
+            Ok(sent) if sent == bytes.len() => {
+                self.stats.deliveries += batch.len() as u64;
+                self.stats.bytes += sent as u64;
+                Push::All
+            }
+            Ok(sent) => {
+                self.stats.bytes += sent as u64;
+                self.stats.blocked += 1;
+                Push::Cut(batch.cut_at(sent).cursor)
+            }
+            Err(_) => {
+                self.hang_up(member, Hangup::Reset);
+                Push::Gone
+            }
+        }
+    }
+
     /// Hot: runs once per answered poll.
-    fn answer(&mut self, member: u32, news: &Message, answers: &mut Answers) {
+    fn answer(&mut self, member: u32, answers: &mut Answers) {
         let conn = &mut self[member];
         conn.phase = Phase::Head;
         if conn.is_dead() {
@@ -229,8 +321,10 @@ impl<S: Socket> Members for Crowd<S> {
         }
         let manner = conn.manner();
         let has_more = conn.has_unserved_input();
-        self.stats.polls_answered += 1;
-        let bytes = answers.bytes(news, manner, &self.date);
+        self.stats.deliveries += 1;
+        self.stats.sends += 1;
+        let bytes = answers.bytes(manner, &self.date, &self.origin_lines[usize::from(manner.origin)]);
+        self.stats.bytes += bytes.len() as u64;
         self.send(member, bytes);
         self.end_exchange(member, manner.survives());
         if has_more {
@@ -239,6 +333,14 @@ impl<S: Socket> Members for Crowd<S> {
     }
 
     fn reseat(&mut self, member: u32, seat: Seat) {
-        self[member].phase = Phase::Poll(seat);
+        self[member].phase = Phase::Subscribed(seat);
+    }
+
+    fn look_again(&mut self, member: u32) {
+        Crowd::look_again(self, member);
+    }
+
+    fn part_from_slow(&mut self, member: u32) {
+        self.hang_up(member, Hangup::TooSlow);
     }
 }

@@ -9,13 +9,15 @@
 
 use std::io::ErrorKind;
 
-use crate::dialect;
+use crate::dialect::{self, House, Plan, native};
+use crate::hub::Seat;
 use crate::kit::outbox::Sent;
+use crate::transport::Framing;
 use crate::wire::http::{BodyReader, CONTINUE, HeadLimits, HeadScan, Request};
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
-use super::conn::{Exchange, Input, Mark, Phase, Socket, Upload};
+use super::conn::{Exchange, Input, Mark, Phase, Progress, Socket, Upload};
 use super::stats::Hangup;
 
 /// Reads per connection and turn: one that sends without end does not starve the others.
@@ -35,8 +37,13 @@ impl<S: Socket> Engine<S> {
         let now_ms = self.crowd.now.mono_ms();
         let conn = &mut self.crowd[index];
         if conn.outbox.is_empty() {
+            // What was cut, was cut between two messages.
+            if matches!(conn.phase, Phase::Subscribed(Seat::Behind { .. } | Seat::Several { .. })) {
+                self.crowd.look_again(index);
+            }
             return;
         }
+        let is_stream = conn.is_stream();
         match conn.outbox.flush(&mut conn.socket, now_ms) {
             Sent::Broken => return self.crowd.hang_up(index, Hangup::Reset),
             Sent::Blocked => {}
@@ -44,6 +51,7 @@ impl<S: Socket> Engine<S> {
             Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => {
                 self.crowd.await_request(index)
             }
+            Sent::All if is_stream => self.crowd.look_again(index),
             Sent::All => {}
         }
         if self.crowd[index].has_unserved_input() {
@@ -83,6 +91,14 @@ impl<S: Socket> Engine<S> {
 
     /// Goes on with a connection that no readiness will announce.
     pub(super) fn resume(&mut self, index: u32) {
+        if let Phase::Subscribed(seat) = self.crowd[index].phase {
+            if self.crowd[index].outbox.is_empty() {
+                self.hub.catch_up(index, seat, &mut self.crowd);
+            }
+            if self.crowd[index].is_dead() {
+                return;
+            }
+        }
         self.digest(index, &[]);
         if self.crowd[index].marks.clear(Mark::Unread) {
             self.read(index, true);
@@ -96,8 +112,11 @@ impl<S: Socket> Engine<S> {
     fn wants_input(&self, index: u32) -> bool {
         let conn = &self.crowd[index];
         match conn.phase {
-            Phase::Head | Phase::Body(_) => !self.is_paused(index),
-            Phase::Poll(_) => conn.input_bytes() < self.crowd.limits.held_input_bytes_max,
+            Phase::Head | Phase::Body(_) | Phase::Echo => !self.is_paused(index),
+            Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => {
+                conn.input_bytes() < self.crowd.limits.held_input_bytes_max
+            }
+            Phase::Subscribed(_) => !conn.marks.has(Mark::Websocket) || !self.is_paused(index),
             Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => true,
         }
     }
@@ -128,40 +147,42 @@ impl<S: Socket> Engine<S> {
     /// Serves what can be served of the kept and the fresh bytes, and keeps the rest.
     fn digest(&mut self, index: u32, fresh: &[u8]) {
         let Some(mut input) = self.crowd[index].input.take() else {
-            let (used, scan) = self.serve(index, fresh, HeadScan::default());
-            if used < fresh.len() {
-                self.crowd[index].input = Some(Box::new(Input { bytes: fresh[used..].to_vec(), scan }));
+            let mut progress = Progress::default();
+            let used = self.serve(index, fresh, &mut progress);
+            if used < fresh.len() || progress.reader.is_some() {
+                self.crowd[index].input = Some(Box::new(Input { bytes: fresh[used..].to_vec(), progress }));
             }
             return;
         };
         input.bytes.extend_from_slice(fresh);
-        let (used, scan) = self.serve(index, &input.bytes, input.scan);
-        if used < input.bytes.len() {
-            input.bytes.drain(..used);
-            input.scan = scan;
+        let used = self.serve(index, &input.bytes, &mut input.progress);
+        input.bytes.drain(..used);
+        if !input.bytes.is_empty() || input.progress.reader.is_some() {
             self.crowd[index].input = Some(input);
         }
     }
 
-    /// Serves one thing after the other: heads, bodies, and what is to be dropped. Returns how many
-    /// bytes need not be kept, and how far the others were looked at.
-    fn serve(&mut self, index: u32, bytes: &[u8], mut scan: HeadScan) -> (usize, HeadScan) {
+    /// Serves one thing after the other: heads, bodies, frames, and what is to be dropped. Returns how
+    /// many bytes need not be kept.
+    fn serve(&mut self, index: u32, bytes: &[u8], progress: &mut Progress) -> usize {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
             let paused = self.is_paused(index);
             let conn = &mut self.crowd[index];
             match &mut conn.phase {
-                _ if conn.marks.has(Mark::Dead) => return (bytes.len(), HeadScan::default()),
-                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => {
-                    return (bytes.len(), HeadScan::default());
+                _ if conn.marks.has(Mark::Dead) => at = bytes.len(),
+                Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => at = bytes.len(),
+                Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => break,
+                _ if paused => break,
+                Phase::Subscribed(_) if !conn.marks.has(Mark::Websocket) => at = bytes.len(),
+                Phase::Subscribed(_) | Phase::Echo => {
+                    at += self.serve_frames(index, rest, &mut progress.reader)
                 }
-                Phase::Poll(_) => break,
-                Phase::Head if paused => break,
-                Phase::Head => match self.scan_head(index, rest, &mut scan) {
+                Phase::Head => match self.scan_head(index, rest, &mut progress.scan) {
                     Some(head) => {
                         at += head;
-                        scan = HeadScan::default();
+                        progress.scan = HeadScan::default();
                         self.begin_request(index, &rest[..head]);
                     }
                     None if matches!(self.crowd[index].phase, Phase::Head) => break,
@@ -178,7 +199,7 @@ impl<S: Socket> Engine<S> {
                 },
             }
         }
-        (at, scan)
+        at
     }
 
     /// The length of the head that `bytes` begins with, if it is complete. One that is not gets a
@@ -210,6 +231,7 @@ impl<S: Socket> Engine<S> {
     /// A head is complete. Without a body, so is the request.
     fn begin_request(&mut self, index: u32, head: &[u8]) {
         self.crowd[index].begin_exchange(Exchange::NONE);
+        self.crowd[index].marks.clear(Mark::ForPrograms);
         let request = match Request::parse(head) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(index, refusal),
@@ -217,14 +239,25 @@ impl<S: Socket> Engine<S> {
         self.crowd.stats.requests += 1;
         let mut exchange = Exchange::of(&request);
         exchange.keep_alive &= !self.closing;
-        let plan = dialect::route(&request, &self.gate, &mut *self.shelf);
+        let house = House {
+            gate: &self.gate,
+            shelf: &mut *self.shelf,
+            subscription_channels_max: self.crowd.limits.subscription_channels_max,
+            lab: self.lab,
+        };
+        let plan = dialect::route(&request, house);
+        self.crowd[index].origin = self.gate.origin_of(&request);
+        self.crowd[index].marks.put(Mark::ForPrograms, native::is_for_programs(request.path));
         let expects = request.expect_continue;
         if expects && !plan.wants_body() {
             // The body may come or not: nobody could tell where the next request begins.
             exchange.keep_alive = false;
         }
         self.crowd[index].begin_exchange(exchange);
-        match BodyReader::new(request.body, self.crowd.limits.message_bytes_max as u64) {
+        let limits = &self.crowd.limits;
+        let body_bytes_max =
+            if matches!(plan, Plan::PublishMany) { limits.bulk_bytes_max } else { limits.message_bytes_max };
+        match BodyReader::new(request.body, body_bytes_max as u64) {
             Err(refusal) => self.refuse(index, refusal),
             Ok(reader) if reader.is_done() || expects && !plan.wants_body() => {
                 self.carry_out(index, plan, &[])
@@ -258,8 +291,15 @@ impl<S: Socket> Engine<S> {
             Phase::Head if conn.input.is_some() => self.crowd.hang_up(index, Hangup::Truncated),
             Phase::Head => self.crowd.hang_up(index, Hangup::Left),
             Phase::Body(_) => self.crowd.hang_up(index, Hangup::Truncated),
-            Phase::Poll(_) => self.keep_poll_alive(index),
-            Phase::Clock { .. } => {}
+            // Chats can be asked with a space whether anybody is there.
+            Phase::Subscribed(seat) if *self.hub.framing(seat) == Framing::Chat => {
+                self.keep_poll_alive(index)
+            }
+            Phase::Subscribed(_) | Phase::Echo if conn.marks.has(Mark::Websocket) => {
+                self.part_from(index, Hangup::Left);
+            }
+            Phase::Subscribed(_) => self.await_the_other_half(index),
+            Phase::Clock { .. } | Phase::Echo => {}
             Phase::Leaving if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::Done),
             Phase::Leaving => {}
             Phase::Lingering => self.crowd.hang_up(index, Hangup::Done),

@@ -19,30 +19,37 @@
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
 
 mod answers;
+mod channels;
 mod conn;
 mod crowd;
 mod intake;
+mod report;
+mod sockets;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod walk;
 
 use std::net::IpAddr;
 
-use crate::config::Limits;
+use crate::config::Settings;
 use crate::dialect::gate::Gate;
 use crate::dialect::pages::Shelf;
 use crate::hub::Hub;
 use crate::kit::clock::Now;
 use crate::kit::id::ConnId;
 use crate::transport::iframe::Tick;
+use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
+use crate::wire::websocket::CloseCode;
 
 pub use conn::Socket;
 pub use stats::{Hangup, Stats};
 
 use conn::{Mark, Phase};
 use crowd::Crowd;
+use walk::Walk;
 
 /// The one buffer that everything is read into. Larger than what clients send at a time.
 const SCRATCH_BYTES: usize = 16 * 1024;
@@ -75,22 +82,36 @@ pub struct Engine<S> {
     scratch: Vec<u8>,
     /// Where answers are put together.
     draft: Vec<u8>,
+    /// What a native poll may wait, in milliseconds.
+    poll_timeout_ms: u64,
+    /// Whether `/lab/` is there.
+    lab: bool,
+    walk: Walk,
+    began: Now,
     /// No new connections, no second requests.
     closing: bool,
 }
 
 impl<S: Socket> Engine<S> {
     /// An engine without connections, whose log begins now.
-    pub fn new(limits: Limits, gate: Gate, shelf: Box<dyn Shelf>, now: Now) -> Self {
+    ///
+    /// `seed` spreads what must not happen to everybody at once.
+    pub fn new(settings: &Settings, shelf: Box<dyn Shelf>, seed: u64, now: Now) -> Self {
+        let gate = Gate::new(&settings.hosts, &settings.origins);
+        let limits = settings.limits.clone();
         Engine {
-            hub: Hub::new(&limits, now),
+            hub: Hub::new(settings, now),
+            tick: Tick::new(limits.padding_max),
+            crowd: Crowd::new(limits, gate.all_origin_lines(), seed, now),
             gate,
             shelf,
-            tick: Tick::new(limits.padding_max),
             scratch: vec![0; SCRATCH_BYTES],
             draft: Vec::new(),
+            poll_timeout_ms: settings.poll_timeout_ms,
+            lab: settings.lab,
+            walk: Walk::new(settings.heartbeat_ms),
+            began: now,
             closing: false,
-            crowd: Crowd::new(limits, now),
         }
     }
 
@@ -135,18 +156,13 @@ impl<S: Socket> Engine<S> {
         self.check_invariants();
     }
 
-    /// Publishes to a channel, like a client would. Returns the message's id.
+    /// Publishes to channels, all or none, like a client would. Returns the messages' ids.
     ///
     /// # Errors
-    /// If the message is too long, or the channel would be one too many.
-    pub fn publish(&mut self, channel: &str, data: &str, now: Now) -> Result<u64, Refusal> {
+    /// If a message is too long, or a channel would be one too many.
+    pub fn publish(&mut self, publications: &[Publication], now: Now) -> Result<Vec<u64>, Refusal> {
         self.crowd.tell_time(now);
-        if data.len() > self.crowd.limits.message_bytes_max {
-            return Err(Refusal::new(413, "the message is longer than this server allows"));
-        }
-        let id = self.hub.publish(channel, data, now)?;
-        self.crowd.stats.messages += 1;
-        Ok(id)
+        self.publish_all(publications)
     }
 
     /// Does what is due: timers, a slice of every sweep, input that was left over; and buries
@@ -154,7 +170,8 @@ impl<S: Socket> Engine<S> {
     pub fn advance(&mut self, now: Now) {
         self.crowd.tell_time(now);
         self.fire_timers();
-        self.hub.expire(now);
+        self.take_a_walk();
+        self.hub.advance(now);
         self.hub.sweep(&mut self.crowd);
         for _ in 0..self.crowd.again.len().min(AGAIN_PER_TURN) {
             let id = self.crowd.again.pop_front().expect("counted just before");
@@ -173,7 +190,8 @@ impl<S: Socket> Engine<S> {
         if self.hub.is_active() || !self.crowd.again.is_empty() {
             return Some(0);
         }
-        let timers = [self.crowd.wheel.deadline(), self.hub.deadline()];
+        let timers =
+            [self.crowd.wheel.deadline(), self.hub.deadline(), self.walk.deadline(self.crowd.streams)];
         timers.into_iter().flatten().min().map(|ms| ms * 1_000)
     }
 
@@ -207,7 +225,17 @@ impl<S: Socket> Engine<S> {
                 conn.marks.clear(Mark::KeepAlive);
             }
             // Neither an empty answer nor none: the page takes the end of the connection for what it is.
-            Phase::Poll(_) => self.crowd.hang_up(index, Hangup::ShutDown),
+            Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => {
+                self.crowd.hang_up(index, Hangup::ShutDown)
+            }
+            Phase::Subscribed(_) | Phase::Echo if conn.marks.has(Mark::Websocket) => {
+                self.close_socket(index, CloseCode::GOING_AWAY, "{\"retry\":2000}");
+            }
+            Phase::Subscribed(seat) => {
+                self.hub.leave(seat, &mut self.crowd);
+                self.crowd.leave(index);
+            }
+            Phase::Echo => self.crowd.leave(index),
             Phase::Head | Phase::Clock { .. } => self.crowd.leave(index),
             Phase::Leaving | Phase::Lingering => {}
         }
@@ -215,7 +243,7 @@ impl<S: Socket> Engine<S> {
 
     fn bury(&mut self) {
         while let Some(conn) = self.crowd.bury_one() {
-            if let Phase::Poll(seat) = conn.phase {
+            if let Phase::Subscribed(seat) = conn.phase {
                 self.hub.leave(seat, &mut self.crowd);
             }
         }

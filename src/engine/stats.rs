@@ -17,13 +17,15 @@ pub enum Hangup {
     Idle,
     /// The peer did not take a byte for too long.
     Stalled,
+    /// The reader fell off the history of a channel that does not wait.
+    TooSlow,
     /// The server ends.
     ShutDown,
 }
 
 impl Hangup {
     /// How many there are.
-    const COUNT: usize = 7;
+    const COUNT: usize = 8;
 }
 
 /// What happened since the start.
@@ -37,18 +39,29 @@ pub struct Stats {
     pub requests: u64,
     /// Requests refused, with a status of 400 or more.
     pub refusals: u64,
-    /// Messages published.
-    pub messages: u64,
     /// Ticks sent.
     pub ticks: u64,
     /// Ticks left out, because the reader had not taken the one before.
     pub ticks_skipped: u64,
-    /// Polls answered with a message.
-    pub polls_answered: u64,
+    /// Messages that the kernel took for a subscriber, and answers to polls.
+    pub deliveries: u64,
+    /// Writes that carried them.
+    pub sends: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Writes of which the kernel did not take all.
+    pub blocked: u64,
     hangups: [u64; Hangup::COUNT],
 }
 
 impl Stats {
+    /// Every reason, and how often it was one.
+    pub fn all_hangups(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        const NAMES: [&str; Hangup::COUNT] =
+            ["done", "left", "truncated", "reset", "idle", "stalled", "too_slow", "shut_down"];
+        NAMES.into_iter().zip(self.hangups)
+    }
+
     /// How often we parted for this reason.
     pub fn hangups(&self, why: Hangup) -> u64 {
         self.hangups[why as usize]

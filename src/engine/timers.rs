@@ -6,8 +6,9 @@
 //!
 //! Knows: phases and deadlines. Never learns what the peer asked for.
 
-use crate::transport::long_poll;
+use crate::transport::{Framing, long_poll};
 use crate::wire::refusal::Refusal;
+use crate::wire::websocket::CloseCode;
 
 use super::Engine;
 use super::conn::{Exchange, Mark, Phase, Socket};
@@ -39,8 +40,14 @@ impl<S: Socket> Engine<S> {
         let until_stalled_ms = limits.write_timeout_ms - stalled_ms;
         match conn.phase {
             Phase::Clock { padding } => self.send_tick(index, due_ms, padding),
-            Phase::Poll(_) => self.keep_poll_alive(index),
-            Phase::Head if conn.input.as_ref().is_some_and(|input| input.scan.started()) => {
+            Phase::Subscribed(seat) if *self.hub.framing(seat) == Framing::Chat => {
+                self.keep_poll_alive(index)
+            }
+            Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => self.end_poll(index),
+            // A stream whose peer closed its half, and has had a moment to show that it still reads.
+            Phase::Subscribed(_) => self.part_from(index, Hangup::Left),
+            Phase::Echo => self.close_socket(index, CloseCode::GOING_AWAY, "nothing came for too long"),
+            Phase::Head if conn.input.as_ref().is_some_and(|input| input.progress.scan.started()) => {
                 self.crowd[index].begin_exchange(Exchange::NONE);
                 self.refuse(
                     index,

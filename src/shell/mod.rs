@@ -18,7 +18,6 @@ use std::fmt;
 use std::io::{self, Write};
 
 use crate::config::Settings;
-use crate::dialect::gate::Gate;
 use crate::dialect::pages::{Embedded, Shelf};
 use crate::engine::Engine;
 
@@ -44,17 +43,17 @@ impl std::error::Error for ServeError {}
 /// # Errors
 /// If it cannot begin (an address is taken, the directory is not there), or the kernel refuses
 /// what every server needs.
-pub fn serve(settings: Settings) -> Result<(), ServeError> {
-    let mut limits = settings.limits.clone();
-    limits.connections_max = descriptors::connections_max(limits.connections_max)?;
+pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
+    settings.limits.connections_max = descriptors::connections_max(settings.limits.connections_max)?;
     let mut shelf: Box<dyn Shelf> = Box::new(Embedded::new());
     if let Some(directory) = &settings.static_dir {
-        shelf = Box::new(Folder::new(directory, limits.static_file_bytes_max, shelf)?);
+        shelf = Box::new(Folder::new(directory, settings.limits.static_file_bytes_max, shelf)?);
     }
     let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let mut clock = Clock::new();
-    let engine = Engine::new(limits, Gate::new(&settings.hosts), shelf, clock.now());
+    let now = clock.now();
+    let engine = Engine::new(&settings, shelf, now.unix_us ^ u64::from(std::process::id()) << 32, now);
     let kernel = |error: io::Error| ServeError(format!("the kernel refuses what a server needs: {error}"));
     let reactor = Reactor::new(engine, listeners, clock).map_err(kernel)?;
     // Only now: whoever reads this may connect, or send a signal, at once.

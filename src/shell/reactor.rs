@@ -63,7 +63,11 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    pub(super) fn new(engine: Engine<Stream>, mut listeners: Vec<Listener>, clock: Clock) -> io::Result<Self> {
+    pub(super) fn new(
+        engine: Engine<Stream>,
+        mut listeners: Vec<Listener>,
+        clock: Clock,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new()?;
         let mut signals = Signals::new([SIGINT, SIGTERM])?;

@@ -1,0 +1,215 @@
+//! Channels: what a plan of the native dialect comes to.
+//!
+//! Knows: plans, the hub, heads of streams. Never learns how a sweep goes.
+
+use crate::dialect::native;
+use crate::hub::Subscription;
+use crate::log::Since;
+use crate::transport::long_poll::{Answers, UNSTORED};
+use crate::transport::{Batch, Framing, event_stream, iframe, ndjson};
+use crate::wire::http::AnswerBody;
+use crate::wire::json::Publication;
+use crate::wire::refusal::Refusal;
+use crate::wire::{text, websocket};
+
+use super::Engine;
+use super::conn::{Mark, Phase, Socket};
+
+const JSON: &str = "application/json";
+
+/// On the head of every stream, beside what keeps it out of caches: proxies must pass on what they have.
+const UNBUFFERED: &[u8] = b"X-Accel-Buffering: no\r\n";
+
+/// When a browser whose event stream ends may come back, in milliseconds: 1 to 3 s, so that those
+/// who were cut off together do not come back together.
+const RETRY_MS: (u64, u64) = (1_000, 2_000);
+
+/// Who wants to listen, and how.
+pub(super) struct Listener {
+    pub(super) channels: Vec<String>,
+    pub(super) framing: Framing,
+    pub(super) accept: Option<websocket::Accept>,
+    pub(super) since: Since,
+}
+
+impl<S: Socket> Engine<S> {
+    /// Begins a subscription: the head of its answer at once, then whatever it lacks, then a seat.
+    pub(super) fn subscribe(&mut self, index: u32, listener: Listener) {
+        let missing = |name: &&String| name.starts_with('$') && !self.hub.has_ticker(name);
+        if listener.channels.iter().any(|name| missing(&name)) {
+            return self.refuse(
+                index,
+                Refusal::new(
+                    404,
+                    "channels whose names begin with $ are the server's own, and it has none of this name",
+                ),
+            );
+        }
+        let framing = listener.framing.clone();
+        if self.crowd[index].exchange().head_only {
+            return self.answer_head_only(index, &framing);
+        }
+        if framing.is_poll() {
+            self.crowd[index].marks.set(Mark::Polls);
+        } else {
+            self.begin_stream(index, &framing, listener.accept);
+        }
+        let subscription = Subscription {
+            member: index,
+            channels: &listener.channels,
+            framing: framing.clone(),
+            since: listener.since,
+        };
+        let now = self.crowd.now;
+        match self.hub.subscribe(subscription, &mut self.crowd, now) {
+            // A poll that was answered at once sits nowhere.
+            Ok(()) if framing.is_poll() => {
+                if matches!(self.crowd[index].phase, Phase::Subscribed(_)) {
+                    self.crowd.arm_in(index, self.poll_timeout_ms);
+                }
+            }
+            Ok(()) => self.crowd.join_streams(index),
+            Err(refusal) if framing.is_poll() => self.refuse(index, refusal),
+            // The head is out: all that can be said is to come back later.
+            Err(_) => self.crowd.leave(index),
+        }
+    }
+
+    /// Sends the head of a stream, and the first bytes of what stands before any message.
+    fn begin_stream(&mut self, index: u32, framing: &Framing, accept: Option<websocket::Accept>) {
+        self.draft.clear();
+        if let Some(accept) = accept {
+            accept.answer(&self.crowd.date, &mut self.draft);
+            self.crowd[index].marks.set(Mark::Websocket);
+        } else {
+            self.draft_stream_head(index, framing);
+            match framing {
+                Framing::Events { .. } => {
+                    let retry_ms = RETRY_MS.0 + self.crowd.dice(RETRY_MS.1);
+                    event_stream::begin(retry_ms, &mut self.draft);
+                }
+                Framing::Iframe(_) => iframe::begin(&mut self.draft),
+                _ => {}
+            }
+        }
+        self.crowd.send(index, &self.draft);
+    }
+
+    fn draft_stream_head(&mut self, index: u32, framing: &Framing) {
+        let (kind, body) = match framing {
+            Framing::Events { .. } => (event_stream::CONTENT_TYPE, AnswerBody::UntilClose),
+            Framing::Iframe(_) => ("text/html; charset=utf-8", AnswerBody::UntilClose),
+            Framing::Ndjson => (ndjson::CONTENT_TYPE, AnswerBody::UntilClose),
+            Framing::Poll | Framing::Chat | Framing::Websocket => (JSON, AnswerBody::Unknown),
+        };
+        let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
+        self.draft_head(index, 200, |head| {
+            head.content_type(kind).lines(UNSTORED).lines(UNBUFFERED).lines(&lines).finish(body)
+        });
+    }
+
+    fn answer_head_only(&mut self, index: u32, framing: &Framing) {
+        self.draft_stream_head(index, framing);
+        self.crowd.send(index, &self.draft);
+        let ends = !framing.is_poll() || !self.crowd[index].exchange().keep_alive;
+        self.crowd.end_exchange(index, !ends);
+    }
+
+    /// A poll that heard nothing for long enough is told so, and where to go on.
+    pub(super) fn end_poll(&mut self, index: u32) {
+        let Phase::Subscribed(seat) = self.crowd[index].phase else { return };
+        let since = self.hub.leave(seat, &mut self.crowd);
+        self.crowd[index].phase = Phase::Head;
+        let mut answers = Answers::poll(&Batch::default(), since, None);
+        crate::hub::Members::answer(&mut self.crowd, index, &mut answers);
+    }
+
+    pub(super) fn publish_one(
+        &mut self,
+        index: u32,
+        channels: Vec<String>,
+        event: Option<String>,
+        body: &[u8],
+    ) {
+        let Ok(data) = std::str::from_utf8(body) else {
+            return self.refuse(index, Refusal::new(400, "the message is not UTF-8"));
+        };
+        let publications: Vec<Publication> = channels
+            .iter()
+            .map(|channel| Publication { channel: channel.clone(), event: event.clone(), data: data.into() })
+            .collect();
+        match self.publish_all(&publications) {
+            Ok(ids) => {
+                let mut json = b"{\"id\":".to_vec();
+                text::decimal(*ids.last().expect("a subscription names a channel"), &mut json);
+                json.extend_from_slice(b",\"channels\":[");
+                for (i, channel) in channels.iter().enumerate() {
+                    if i > 0 {
+                        json.push(b',');
+                    }
+                    text::json_string(channel, &mut json);
+                }
+                json.extend_from_slice(b"],\"subscribers\":");
+                text::decimal(self.subscribers(&channels) as u64, &mut json);
+                json.push(b'}');
+                self.answer_json(index, 201, &json);
+            }
+            Err(refusal) => self.refuse(index, refusal),
+        }
+    }
+
+    pub(super) fn publish_many(&mut self, index: u32, body: &[u8]) {
+        let published = native::publications(body, self.crowd.limits.message_bytes_max)
+            .and_then(|publications| self.publish_all(&publications));
+        match published {
+            Ok(ids) => {
+                let mut json = b"{\"ids\":[".to_vec();
+                for (i, id) in ids.into_iter().enumerate() {
+                    if i > 0 {
+                        json.push(b',');
+                    }
+                    text::decimal(id, &mut json);
+                }
+                json.extend_from_slice(b"]}");
+                self.answer_json(index, 201, &json);
+            }
+            Err(refusal) => self.refuse(index, refusal),
+        }
+    }
+
+    pub(super) fn delete(&mut self, index: u32, channel: String) {
+        match self.hub.delete(&channel, self.crowd.now) {
+            Some(id) => {
+                let mut json = b"{\"id\":".to_vec();
+                text::decimal(id, &mut json);
+                json.extend_from_slice(b",\"channel\":");
+                text::json_string(&channel, &mut json);
+                json.push(b'}');
+                self.answer_json(index, 200, &json);
+            }
+            None => self.refuse(
+                index,
+                Refusal::new(404, "there is no such channel: nobody listens and nothing is kept"),
+            ),
+        }
+    }
+
+    fn subscribers(&self, channels: &[String]) -> usize {
+        channels.iter().filter_map(|name| self.hub.channel_stats(name)).map(|stats| stats.subscribers).sum()
+    }
+
+    /// All or none. Returns their ids.
+    pub(super) fn publish_all(&mut self, publications: &[Publication]) -> Result<Vec<u64>, Refusal> {
+        if publications.iter().any(|publication| publication.data.len() > self.crowd.limits.message_bytes_max)
+        {
+            return Err(Refusal::new(413, "the message is longer than this server allows"));
+        }
+        self.hub.publish(publications, self.crowd.now)
+    }
+
+    /// Answers a program, with JSON.
+    pub(super) fn answer_json(&mut self, index: u32, status: u16, json: &[u8]) {
+        let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
+        self.answer(index, status, |head| head.content_type(JSON).lines(UNSTORED).lines(&lines), json);
+    }
+}

@@ -1,0 +1,213 @@
+//! WebSockets: what their clients say.
+//!
+//! Text frames are commands, in JSON; what is said in channels goes the other way, like on
+//! every other transport. In the lab, messages go back as they came.
+//!
+//! Knows: events of the reader, commands. Never learns masks or fragments.
+
+use serde_json::value::RawValue;
+
+use crate::dialect::native;
+use crate::hub::Subscription;
+use crate::log::Since;
+use crate::transport::Framing;
+use crate::wire::json::{self, Asked, Command, Start};
+use crate::wire::refusal::Refusal;
+use crate::wire::text;
+use crate::wire::websocket::{self, Accept, CloseCode, Event, Limits, Opcode, Reader, Violation};
+
+use super::Engine;
+use super::answers::problem;
+use super::conn::{Mark, Phase, Socket};
+use super::stats::Hangup;
+
+/// What `/lab/echo` takes: the largest message of the test suites it is there for.
+const LAB_LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 1 << 20 };
+
+impl<S: Socket> Engine<S> {
+    pub(super) fn begin_echo(&mut self, index: u32, accept: Accept) {
+        self.draft.clear();
+        accept.answer(&self.crowd.date, &mut self.draft);
+        self.crowd.send(index, &self.draft);
+        self.crowd[index].marks.set(Mark::Websocket);
+        self.crowd[index].phase = Phase::Echo;
+        self.crowd.arm_in(index, self.crowd.limits.idle_timeout_ms);
+    }
+
+    /// Reads frames and does what they say. Returns how many bytes were used.
+    pub(super) fn serve_frames(&mut self, index: u32, bytes: &[u8], kept: &mut Option<Box<Reader>>) -> usize {
+        let limits = match self.crowd[index].phase {
+            Phase::Echo => LAB_LIMITS,
+            _ => Limits { message_bytes_max: 2 * self.crowd.limits.message_bytes_max, ..Limits::default() },
+        };
+        let mut reader = kept.take().unwrap_or_default();
+        let mut at = 0;
+        while at < bytes.len() {
+            if !matches!(self.crowd[index].phase, Phase::Subscribed(_) | Phase::Echo)
+                || self.crowd[index].is_dead()
+            {
+                return bytes.len();
+            }
+            if self.crowd[index].outbox.len() > self.crowd.limits.unsent_bytes_max {
+                break;
+            }
+            match reader.next(&bytes[at..], &limits) {
+                Ok((used, event)) => {
+                    at += used;
+                    match event {
+                        Some(event) => self.hear_event(index, event),
+                        None => break,
+                    }
+                }
+                Err(Violation { code, reason }) => {
+                    self.close_socket(index, code, reason);
+                    return bytes.len();
+                }
+            }
+        }
+        if !reader.is_idle() {
+            *kept = Some(reader);
+        }
+        at
+    }
+
+    fn hear_event(&mut self, index: u32, event: Event<'_>) {
+        let echoes = matches!(self.crowd[index].phase, Phase::Echo);
+        if echoes {
+            self.crowd.arm_in(index, self.crowd.limits.idle_timeout_ms);
+        }
+        match event {
+            Event::Text(text) if echoes => self.send_frame(index, Opcode::Text, text.as_bytes()),
+            Event::Binary(bytes) if echoes => self.send_frame(index, Opcode::Binary, bytes),
+            Event::Text(text) => self.obey(index, text),
+            Event::Binary(_) => {
+                self.close_socket(
+                    index,
+                    CloseCode::UNSUPPORTED,
+                    "binary messages mean nothing here; send JSON as text",
+                );
+            }
+            Event::Ping(payload) => self.send_frame(index, Opcode::Pong, payload),
+            Event::Pong => {}
+            Event::Close(code) => {
+                self.draft.clear();
+                websocket::close_answer(code, &mut self.draft);
+                self.say_last(index);
+            }
+        }
+    }
+
+    fn send_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.draft.clear();
+        websocket::frame(opcode, payload, &mut self.draft);
+        self.crowd.send(index, &self.draft);
+    }
+
+    /// Says why, and parts.
+    pub(super) fn close_socket(&mut self, index: u32, code: CloseCode, reason: &str) {
+        self.draft.clear();
+        websocket::close(code, reason, &mut self.draft);
+        self.say_last(index);
+    }
+
+    fn say_last(&mut self, index: u32) {
+        if let Phase::Subscribed(seat) = self.crowd[index].phase {
+            self.hub.leave(seat, &mut self.crowd);
+        }
+        self.crowd.send(index, &self.draft);
+        self.crowd.leave(index);
+    }
+
+    /// Parts from a subscriber, whose seat is given back when it is buried.
+    pub(super) fn part_from(&mut self, index: u32, why: Hangup) {
+        self.crowd.hang_up(index, why);
+    }
+
+    /// The peer of a stream will send no more. That may mean that it only reads from now on, or that it is gone;
+    /// a stream that is written to finds out, and one that is silent gets a grace.
+    pub(super) fn await_the_other_half(&mut self, index: u32) {
+        self.crowd.arm_in(index, HALF_CLOSED_MS);
+    }
+
+    fn obey(&mut self, index: u32, text: &str) {
+        let Asked { reference, command } = json::command(text);
+        let done = command.and_then(|command| match command {
+            Command::Publish(publication) => {
+                native::check_publication(&publication, self.crowd.limits.message_bytes_max)?;
+                self.publish_all(&[publication])?;
+                Ok(())
+            }
+            Command::Subscribe { names, start } => {
+                let since = start.map(|start| match start {
+                    Start::After(id) => Since::After(id),
+                    Start::Oldest => Since::Oldest,
+                });
+                self.change_subscription(index, |now| now.extend(names), since)
+            }
+            Command::Unsubscribe { names } => {
+                self.change_subscription(index, |now| now.retain(|name| !names.contains(name)), None)
+            }
+        });
+        self.answer_command(index, reference.as_deref().map(RawValue::get), done);
+    }
+
+    /// Leaves all seats and takes new ones, at the same cursor or at the one that the client names.
+    fn change_subscription(
+        &mut self,
+        index: u32,
+        change: impl FnOnce(&mut Vec<String>),
+        since: Option<Since>,
+    ) -> Result<(), Refusal> {
+        let Phase::Subscribed(seat) = self.crowd[index].phase else { return Ok(()) };
+        let mut channels = self.hub.channels_of(seat);
+        change(&mut channels);
+        channels.sort_unstable();
+        channels.dedup();
+        channels.iter().try_for_each(|name| native::check_name(name))?;
+        if channels.len() > self.crowd.limits.subscription_channels_max {
+            return Err(Refusal::new(400, "more channels than one subscription may have"));
+        }
+        if channels.iter().any(|name| name.starts_with('$') && !self.hub.has_ticker(name)) {
+            return Err(Refusal::new(404, "the server has no channel of its own of this name"));
+        }
+        let cursor = self.hub.leave(seat, &mut self.crowd);
+        self.crowd[index].phase = Phase::Subscribed(crate::hub::Seat::None);
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let since = since.unwrap_or(Since::After(cursor));
+        let now = self.crowd.now;
+        let subscription =
+            Subscription { member: index, channels: &channels, framing: Framing::Websocket, since };
+        self.hub.subscribe(subscription, &mut self.crowd, now)
+    }
+
+    /// `{"ref":ANY,"id":ID}` or `{"ref":ANY,"error":{…}}`. What asks for no answer and went well gets none.
+    fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<(), Refusal>) {
+        if reference.is_none() && done.is_ok() {
+            return;
+        }
+        let mut json = b"{".to_vec();
+        if let Some(reference) = reference {
+            json.extend_from_slice(b"\"ref\":");
+            json.extend_from_slice(reference.as_bytes());
+            json.push(b',');
+        }
+        match done {
+            // Of a publication, its own: nothing was published since.
+            Ok(()) => {
+                json.extend_from_slice(b"\"id\":");
+                text::decimal(self.hub.head(), &mut json);
+            }
+            Err(refusal) => {
+                json.extend_from_slice(b"\"error\":");
+                json.extend_from_slice(&problem(&refusal));
+            }
+        }
+        json.push(b'}');
+        self.send_frame(index, Opcode::Text, &json);
+    }
+}
+
+/// How long a silent stream whose peer closed its half is kept, in milliseconds.
+const HALF_CLOSED_MS: u64 = 5_000;

@@ -1,0 +1,76 @@
+//! The walk: a slow round past all connections, for what needs no timer of its own.
+//!
+//! Proxies close what is silent for long, and a peer that has vanished is only noticed when
+//! something is written to it. So every stream that heard nothing since the walk last came by is sent
+//! a sign of life. One round takes one heartbeat period, in small steps, so that a million signs
+//! of life do not fall into one moment.
+//!
+//! Knows: slots, one deadline. Never learns what a framing's sign of life looks like.
+
+use super::Engine;
+use super::conn::{Mark, Phase, Socket};
+use super::stats::Hangup;
+
+/// Slots looked at in one step.
+const STEP: u32 = 64;
+
+/// Where the walk is.
+pub(super) struct Walk {
+    /// How long a round takes, in milliseconds; 0 if there are no heartbeats.
+    period_ms: u64,
+    next_slot: u32,
+    /// When the next step is due; nothing while there are no streams.
+    next_ms: Option<u64>,
+}
+
+impl Walk {
+    pub(super) fn new(period_ms: u64) -> Self {
+        Walk { period_ms, next_slot: 0, next_ms: None }
+    }
+
+    /// When the next step is due, in milliseconds of the monotonic clock.
+    pub(super) fn deadline(&self, streams: usize) -> Option<u64> {
+        self.next_ms.filter(|_| streams > 0)
+    }
+}
+
+impl<S: Socket> Engine<S> {
+    pub(super) fn take_a_walk(&mut self) {
+        let now_ms = self.crowd.now.mono_ms();
+        if self.walk.period_ms == 0 || self.crowd.streams == 0 {
+            self.walk.next_ms = None;
+            return;
+        }
+        let steps = u64::from(self.crowd.slots().div_ceil(STEP)).max(1);
+        let pause_ms = (self.walk.period_ms / steps).max(1);
+        let due_ms = *self.walk.next_ms.get_or_insert(now_ms + pause_ms);
+        if due_ms > now_ms {
+            return;
+        }
+        let (indices, next) = self.crowd.some_from(self.walk.next_slot, STEP);
+        self.walk.next_slot = if next >= self.crowd.slots() { 0 } else { next };
+        self.walk.next_ms = Some((due_ms + pause_ms).max(now_ms));
+        for index in indices {
+            self.visit(index);
+        }
+    }
+
+    fn visit(&mut self, index: u32) {
+        let now_ms = self.crowd.now.mono_ms();
+        let stalled_ms_max = self.crowd.limits.write_timeout_ms;
+        let conn = &mut self.crowd[index];
+        let Phase::Subscribed(seat) = conn.phase else { return };
+        if conn.is_dead() || conn.marks.has(Mark::Polls) || conn.marks.clear(Mark::Spoke) {
+            return;
+        }
+        if !conn.outbox.is_empty() {
+            if conn.outbox.stalled_ms(now_ms) >= stalled_ms_max {
+                self.crowd.hang_up(index, Hangup::Stalled);
+            }
+            return;
+        }
+        self.draft.clear();
+        self.hub.framing(seat).heartbeat(self.hub.cursor(seat), &mut self.draft);
+        self.crowd.send(index, &self.draft);
+    }
+}
