@@ -13,6 +13,7 @@
 mod budget;
 mod catch_up;
 mod channel;
+mod forgotten;
 mod history;
 mod row;
 mod several;
@@ -36,6 +37,7 @@ use crate::wire::refusal::Refusal;
 pub use catch_up::Subscription;
 
 use channel::Channel;
+use forgotten::Forgotten;
 use several::Several;
 use ticker::Ticker;
 
@@ -154,8 +156,7 @@ pub struct Hub {
     tickers: Vec<Ticker>,
     /// When a ticker ticks. Keys are places in `tickers`.
     beats: Wheel,
-    /// Messages up to here may be gone together with their channel.
-    floor: u64,
+    forgotten: Forgotten,
     rules: ChannelRules,
     channels_max: usize,
     /// What all histories weigh, and what they may.
@@ -171,7 +172,7 @@ impl Hub {
     pub fn new(settings: &Settings, now: Now) -> Self {
         let log = MemoryLog::new(now);
         Hub {
-            floor: log.head(),
+            forgotten: Forgotten::new(log.head()),
             log,
             channels: Slab::new(),
             names: HashMap::new(),
@@ -440,7 +441,7 @@ impl Hub {
         let ticker =
             self.tickers.iter().position(|ticker| *ticker.channel == *name).map(|index| index as u16);
         let limits = self.rules.limits_for(&name);
-        let key = self.channels.insert(Channel::new(Rc::clone(&name), limits, self.floor, ticker)) as u32;
+        let key = self.channels.insert(Channel::new(Rc::clone(&name), limits, self.forgotten.floor_of(&name), ticker)) as u32;
         self.names.insert(name, key);
         Ok(key)
     }
@@ -472,9 +473,6 @@ impl Hub {
         let channel = self.channels.remove(key as usize);
         self.names.remove(&channel.name);
         self.ages.cancel(key);
-        if channel.head > self.floor && channel.history.floor() > self.floor {
-            // A channel of this name may come again. It must not claim to remember what this one forgot.
-            self.floor = channel.head;
-        }
+        self.forgotten.add(channel.name, channel.head);
     }
 }
