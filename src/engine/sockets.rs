@@ -180,7 +180,8 @@ impl<S: Socket> Engine<S> {
             Some(since) if before.is_empty() => since,
             Some(since) => {
                 // The others have been heard up to the cursor, and are not to be repeated.
-                let new: Vec<String> = channels.iter().filter(|name| !before.contains(name)).cloned().collect();
+                let new: Vec<String> =
+                    channels.iter().filter(|name| !before.contains(name)).cloned().collect();
                 let batch = self.hub.replay(&new, since, cursor, &Framing::Websocket);
                 self.crowd.send(index, &batch.bytes);
                 Since::After(cursor)

@@ -290,11 +290,12 @@ impl Hub {
     /// something that it was not told about is gone.
     fn gather_several(&self, listener: u32, batch: &mut Batch) -> Option<Gap> {
         let one = &self.several[listener as usize];
-        let channels: Vec<&Channel> = one.seats.iter().map(|&(key, _)| &self.channels[key as usize]).collect();
+        let channels: Vec<&Channel> =
+            one.seats.iter().map(|&(key, _)| &self.channels[key as usize]).collect();
         let known = one.cursor.max(one.told);
-        let gone = channels.iter().filter(|channel| {
-            channel.limits.slow != Slow::Latest && channel.history.floor() > known
-        });
+        let gone = channels
+            .iter()
+            .filter(|channel| channel.limits.slow != Slow::Latest && channel.history.floor() > known);
         let gap = one.lost.or(gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to));
         if let Some(gap) = gap.filter(|_| !one.framing.is_poll()) {
             batch.append(one.cursor, |out| one.framing.gap(gap, out));
@@ -364,7 +365,8 @@ fn merge(
         .collect();
     loop {
         let next = tails.iter_mut().filter_map(|(channel, tail)| Some((tail.peek()?.id, channel, tail)));
-        let Some((id, channel, tail)) = next.min_by_key(|(id, ..)| *id).filter(|(id, ..)| *id <= until) else {
+        let Some((id, channel, tail)) = next.min_by_key(|(id, ..)| *id).filter(|(id, ..)| *id <= until)
+        else {
             return true;
         };
         if batch.bytes.len() >= bytes_max {

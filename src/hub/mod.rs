@@ -441,7 +441,12 @@ impl Hub {
         let ticker =
             self.tickers.iter().position(|ticker| *ticker.channel == *name).map(|index| index as u16);
         let limits = self.rules.limits_for(&name);
-        let key = self.channels.insert(Channel::new(Rc::clone(&name), limits, self.forgotten.floor_of(&name), ticker)) as u32;
+        let key = self.channels.insert(Channel::new(
+            Rc::clone(&name),
+            limits,
+            self.forgotten.floor_of(&name),
+            ticker,
+        )) as u32;
         self.names.insert(name, key);
         Ok(key)
     }
