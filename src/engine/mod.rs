@@ -5,7 +5,7 @@
 //! kernel's sockets and over a test's.
 //!
 //! Its doors are few. *Inputs*: [`accept`](Engine::accept), [`ready`](Engine::ready),
-//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down). *Time*:
+//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down), [`end_turn`](Engine::end_turn). *Time*:
 //! [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
 //! *Outputs*: what is written to the sockets, and the [`Stats`].
 //!
@@ -182,6 +182,16 @@ impl<S: Socket> Engine<S> {
         }
         self.bury();
         self.check_invariants();
+    }
+
+    /// The turn that began with the last [`advance`](Engine::advance) is over, at `mono_us`. Only for the
+    /// statistics: nothing depends on whether it is called.
+    pub fn end_turn(&mut self, mono_us: u64) {
+        let stats = &mut self.crowd.stats;
+        stats.turns_us.count(mono_us.saturating_sub(self.crowd.now.mono_us));
+        for (kind, published_us) in self.hub.take_served() {
+            stats.latency_us[kind].count(mono_us.saturating_sub(published_us));
+        }
     }
 
     /// When [`advance`](Engine::advance) has something to do, in microseconds of the monotonic

@@ -29,6 +29,9 @@ pub(super) struct Channel {
     /// Invariant: every member of a section has, or was offered, everything up to here, and
     /// nothing after it. `swept <= head`; they differ only while the channel is active.
     pub(super) swept: u64,
+    /// When the oldest message was published that no sweep has taken yet, in microseconds of the monotonic
+    /// clock; 0 if there is none.
+    pub(super) waiting_us: u64,
     pub(super) sections: Vec<Section>,
     /// Keys of those who listen to other channels as well.
     pub(super) several: Row,
@@ -68,6 +71,7 @@ impl Channel {
             history: History::new(floor),
             head: floor,
             swept: floor,
+            waiting_us: 0,
             sections: Vec::new(),
             several: Row::default(),
             beside: Vec::new(),

@@ -27,6 +27,7 @@ use slab::Slab;
 
 use crate::config::{ChannelRules, Settings};
 use crate::kit::clock::Now;
+use crate::kit::histogram::Histogram;
 use crate::kit::wheel::Wheel;
 use crate::log::{MemoryLog, Message, Since};
 use crate::transport::long_poll::Answers;
@@ -135,8 +136,8 @@ pub struct HubStats {
     pub messages: u64,
     /// Gaps told.
     pub gaps: u64,
-    /// Sweeps ended.
-    pub sweeps: u64,
+    /// Deliveries of each sweep.
+    pub sweeps: Histogram,
     /// Messages that went because all histories together were too large.
     pub evicted: u64,
 }
@@ -164,6 +165,9 @@ pub struct Hub {
     history_budget: usize,
     /// Where batches for one subscriber are put together.
     draft: Batch,
+    /// Whom sweeps have served since somebody asked: a kind of framing, and when the oldest
+    /// message that they were brought was published.
+    served: Vec<(usize, u64)>,
     stats: HubStats,
 }
 
@@ -187,6 +191,7 @@ impl Hub {
             history_bytes: 0,
             history_budget: settings.limits.history_budget_bytes_max,
             draft: Batch::default(),
+            served: Vec::new(),
             stats: HubStats::default(),
         }
     }
@@ -231,6 +236,9 @@ impl Hub {
         let channel = &mut self.channels[key as usize];
         let before = channel.history.bytes();
         channel.head = message.id;
+        if channel.waiting_us == 0 {
+            channel.waiting_us = now.mono_us;
+        }
         channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
         self.history_bytes = self.history_bytes + channel.history.bytes() - before;
         self.stats.messages += 1;
@@ -383,7 +391,6 @@ impl Hub {
                 self.active.push_back(key);
             } else {
                 channel.queued = false;
-                self.stats.sweeps += 1;
                 self.forget_if_empty(key);
             }
         }
@@ -407,6 +414,12 @@ impl Hub {
     /// What happened so far.
     pub fn stats(&self) -> &HubStats {
         &self.stats
+    }
+
+    /// Whom sweeps have served since the last call, by the [kind](Framing::kind) of framing: all who were in a section
+    /// when the sweep began; with the moment when the oldest message that they were brought was published.
+    pub fn take_served(&mut self) -> impl Iterator<Item = (usize, u64)> {
+        self.served.drain(..)
     }
 
     /// Numbers about one channel, if there is one of this name.
