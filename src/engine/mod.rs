@@ -9,9 +9,10 @@
 //! [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
 //! *Outputs*: what is written to the sockets, and the [`Stats`].
 //!
-//! Where to look: `intake` turns bytes into requests, `answers` turns plans into answers,
-//! `timers` says what happens when time has passed, `crowd` does things to connections,
-//! `conn` is one of them.
+//! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
+//! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears what
+//! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
+//! have no timer. `report` tells how it goes.
 //!
 //! Invariants, checked after every door in debug builds: every connection that is not about
 //! to be buried has a timer; a connection sits in a seat exactly while its phase says so.

@@ -55,21 +55,39 @@ const EXPIRY_GRAIN_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seat {
     /// Among those who have everything up to the last sweep.
-    #[allow(missing_docs)]
-    Section { section: u8, channel: u32, place: u32 },
+    Section {
+        /// Which section of the channel: its framing.
+        section: u8,
+        /// The channel's key.
+        channel: u32,
+        /// The place in the section's row.
+        place: u32,
+    },
     /// Beside them, until the sweep under way has ended.
-    #[allow(missing_docs)]
-    Beside { section: u8, channel: u32, place: u32 },
-    /// Nowhere: it reads from the history, as fast as it can.
-    #[allow(missing_docs)]
-    Behind { section: u8, channel: u32, cursor: u64 },
-    /// Nowhere, and it hears nothing.
-    None,
+    Beside {
+        /// Which section it will join.
+        section: u8,
+        /// The channel's key.
+        channel: u32,
+        /// The place among those who wait.
+        place: u32,
+    },
+    /// Behind: it reads from the history, as fast as it can.
+    Behind {
+        /// Which section it will join when it has caught up.
+        section: u8,
+        /// The channel's key.
+        channel: u32,
+        /// It has everything up to here.
+        cursor: u64,
+    },
     /// In the rows of several channels.
     Several {
         /// By which the hub finds out about them.
         key: u32,
     },
+    /// Nowhere: it hears nothing.
+    None,
 }
 
 /// What became of a batch.
