@@ -14,7 +14,7 @@
 //! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
 //! have no timer. `report` tells how it goes.
 //!
-//! Invariants, checked after every door in debug builds: every connection that is not about
+//! Invariants, checked after every door in debug builds: every connection that is no stream and not about
 //! to be buried has a timer; a connection sits in a seat exactly while its phase says so.
 //!
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
