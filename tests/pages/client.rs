@@ -113,7 +113,7 @@ fn the_tabs_of_a_browser_share_one_connection() {
         browser.until("everything has come", |page| heard(page).len() == 8);
         assert_eq!(heard(&browser), (1..=8).map(|tabs| format!("with {tabs} tabs")).collect::<Vec<_>>());
     }
-    assert_eq!(server.count("streams"), 1);
+    assert_eq!(server.subscribers("events"), 1);
 }
 
 #[test]
@@ -145,7 +145,28 @@ fn when_the_tab_that_leads_is_closed_another_goes_on() {
     browser.until("the last line is there", |page| heard(page).last() == all.last());
     assert_eq!(heard(&browser), all);
     assert_eq!(gaps(&browser), 0);
-    browser.until("one connection is left", |_| server.count("websockets") == 1);
+    browser.until("one connection is left", |_| server.subscribers("websocket") == 1);
+}
+
+#[test]
+fn a_tab_that_sleeps_loses_the_lead() {
+    let (server, browser) = (Server::start(), Browser::start());
+    browser.go(&server.url("/"));
+    let asleep = browser.window();
+    // It has the lock, and neither hears the others nor speaks to them.
+    browser.run("window.BroadcastChannel = class { postMessage() {} close() {} }", "");
+    listen(&browser, json!({ "last": 10 }));
+    browser.until("it leads", |page| page.run("return window.leads", "") == true);
+
+    browser.open(&server.url("/"));
+    listen(&browser, json!({ "last": 10 }));
+    server.publish("news", "good morning");
+    browser.until("the other one takes over", |page| heard(page) == ["good morning"]);
+    assert_eq!(browser.run("return leads", ""), true);
+    browser.until("one connection is left", |_| server.subscribers("websocket") == 1);
+
+    browser.turn_to(&asleep);
+    assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
@@ -163,7 +184,7 @@ fn a_tab_that_needs_more_than_the_leader_kept_asks_the_server_itself() {
     listen(&browser, json!({ "since": first }));
     browser.until("all after the first has come", |page| heard(page) == all[1..]);
     assert_eq!(gaps(&browser), 0);
-    assert_eq!(server.count("websockets"), 2);
+    assert_eq!(server.subscribers("websocket"), 2);
 }
 
 #[test]

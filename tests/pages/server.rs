@@ -46,12 +46,12 @@ impl Server {
         assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     }
 
-    /// How many connections of a kind the server has: `websockets`, `streams`, `polls`.
-    pub(crate) fn count(&self, kind: &str) -> u64 {
+    /// How many subscribers the server has by this transport.
+    pub(crate) fn subscribers(&self, transport: &str) -> u64 {
         let answer = self.exchange("GET", "/stats", "");
         let json = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         let stats: Value = serde_json::from_str(json).expect("the stats are JSON");
-        stats["connections_by"][kind].as_u64().expect("the stats count connections by kind")
+        stats["subscribers"][transport].as_u64().expect("the stats count subscribers by transport")
     }
 
     /// One request on a connection of its own, and all of the answer.
