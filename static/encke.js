@@ -1,4 +1,4 @@
-// Hears channels of an encke server over whatever gets through, once for all tabs: docs/client.md
+// Channels of an encke server, over whatever gets through, once for all tabs: docs/client.md
 
 let store = {};
 try {
@@ -11,7 +11,7 @@ const word = encodeURIComponent;
 export const wires = {
 	async websocket(ask, on) {
 		const socket = new WebSocket(ask("websocket"));
-		// Unlike a ping, this is answered where we see it.
+		// Unlike pings, this is answered in sight.
 		const probe = setInterval(() => socket.send('{"ref":0}'), 25e3);
 		socket.onopen = on.alive;
 		socket.onmessage = ({ data }) => on.hear(JSON.parse(data));
@@ -24,7 +24,7 @@ export const wires = {
 		const reader = body.pipeThrough(new TextDecoderStream()).getReader();
 		for (let rest = "", since; ; ) {
 			const { value, done } = await reader.read();
-			if (done) throw "the stream ended";
+			if (done) throw "ended";
 			on.alive();
 			const lines = (rest + value).split("\n");
 			rest = lines.pop();
@@ -62,7 +62,7 @@ export function subscribe(channels, want = {}) {
 	const life = new AbortController();
 	let radio = share && navigator.locks ? new BroadcastChannel(key) : null;
 	let cursor = want.since; // this tab has everything up to here
-	let tail = [{ id: cursor }]; // all after the first of these, for tabs that join
+	let tail = [{ id: cursor }]; // all after the first, for tabs that join
 	let leading, joined, quiet, shown, hangUp;
 
 	const call = (f, ...args) => {
@@ -128,7 +128,7 @@ export function subscribe(channels, want = {}) {
 			const doubt = ++failures % 3 === 0 || transport !== store.encke;
 			if (doubt) at = (at + 1) % transports.length;
 			if (!leading || (doubt && at)) continue;
-			const retryIn = Math.random() * Math.min(3e4, 500 * 2 ** failures);
+			const retryIn = Math.random() * Math.min(3e4, 1e3 * 2 ** (failures / transports.length));
 			const { onLine } = navigator;
 			tell({ state: onLine ? "waiting" : "offline", transport, retryIn, error });
 			await new Promise((done) => {
@@ -138,14 +138,14 @@ export function subscribe(channels, want = {}) {
 		}
 	}
 
-	// Who holds the lock leads, who waits for it is next.
+	// Who has the lock leads; who waits for it is next.
 	const seize = (steal) =>
 		navigator.locks.request(key, { steal }, () => radio && lead()).catch(() => leading && seize(stop()));
 
 	function hearTab({ data: { hello, since, welcome, alone, news, now } }) {
 		if (leading && hello) {
 			say({ [since < (tail[0].id ?? Infinity) ? "alone" : "welcome"]: hello });
-			if (since ?? last) for (const news of tail) say({ news });
+			if (since ?? last) for (const news of tail) if (!(news.id <= since)) say({ news });
 			say({ news: { since: cursor }, now: shown });
 		}
 		if (leading || hello) return;
@@ -157,7 +157,7 @@ export function subscribe(channels, want = {}) {
 		if (now) show(now);
 	}
 
-	// A tab asleep may hold the lock.
+	// A sleeper may hold the lock.
 	const pulse = setInterval(() => leading || (quiet ? seize(true) : greet()), 2e4);
 	for (const type of ["online", "offline"]) addEventListener(type, () => hangUp?.(type), life);
 	if (radio) seize(greet((radio.onmessage = hearTab)));
