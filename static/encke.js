@@ -55,9 +55,9 @@ async function request(url, { signal }, method, body) {
 }
 
 export function subscribe(channels, want = {}) {
-	const { url = "/channels/", transports = ["websocket", "events", "poll"], last, share = true } = want;
+	const { url = "/channels/", transports: list = ["websocket", "events", "poll"], last, share = true } = want;
 	const place = url + [channels].flat().map(word);
-	const key = place + transports + last;
+	const key = place + list + last;
 	const me = Math.random();
 	const life = new AbortController();
 	let radio = share && navigator.locks ? new BroadcastChannel(key) : null;
@@ -95,16 +95,16 @@ export function subscribe(channels, want = {}) {
 	}
 
 	async function lead() {
-		let at = Math.max(0, transports.indexOf(store.encke)), failures = 0;
+		let at = Math.max(0, list.indexOf(store[list])), failures = 0;
 		for (leading = true; leading; ) {
-			const transport = transports[at];
+			const transport = list[at];
 			let alarm, proven;
 			const expect = (ms) => (alarm = setTimeout(hangUp, ms, "silence", clearTimeout(alarm)));
 			const on = Object.assign(new AbortController(), {
 				alive() {
-					expect(6e4);
+					expect(6e4); // two heartbeats
 					if (proven) return (failures = 0);
-					proven = store.encke = transport;
+					proven = store[list] = transport;
 					tell({ state: "connected", transport });
 				},
 				hear(news) {
@@ -125,10 +125,10 @@ export function subscribe(channels, want = {}) {
 			});
 			on.abort(clearTimeout(alarm));
 
-			const doubt = ++failures % 3 === 0 || transport !== store.encke;
-			if (doubt) at = (at + 1) % transports.length;
+			const doubt = ++failures % 3 === 0 || transport !== store[list];
+			if (doubt) at = (at + 1) % list.length;
 			if (!leading || (doubt && at)) continue;
-			const retryIn = Math.random() * Math.min(3e4, 1e3 * 2 ** (failures / transports.length));
+			const retryIn = Math.random() * Math.min(3e4, 1e3 * 2 ** (failures / list.length));
 			const { onLine } = navigator;
 			tell({ state: onLine ? "waiting" : "offline", transport, retryIn, error });
 			await new Promise((done) => {
