@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::engine::Hangup;
+use crate::engine::conn::Phase;
+use crate::wire::json::Publication;
 
 fn post(target: &str, body: &str) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -296,4 +298,26 @@ fn origins_are_allowed_by_the_setting_and_never_reflected() {
     );
     let cross = "POST /channels/x HTTP/1.1\r\nHost: localhost\r\nOrigin: https://b.example\r\nContent-Length: 1\r\n\r\nx";
     assert!(world.ask(cross).read().starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
+fn a_heartbeat_never_takes_a_cursor_back() {
+    let mut world = World::roomy();
+    let one = world.listen("/channels/a?as=events");
+    let both = world.listen("/channels/a,b?as=events");
+    world.say("elsewhere", "one");
+    world.pass_ms(60_000);
+    let told =
+        |client: &Client| client.read().lines().rev().find_map(|l| l.strip_prefix("id: ").map(str::to_owned));
+    assert_eq!(told(&one), Some(FIRST.to_string()), "all that was said anywhere");
+    assert_eq!(told(&both), Some(FIRST.to_string()));
+    // Published, and not swept when the walk comes by.
+    let speech = Publication { channel: "a".into(), event: None, data: "two".into() };
+    world.engine.publish(&[speech], world.now).unwrap();
+    for client in [&one, &both] {
+        let index = world.engine.crowd.find(client.id).expect("it listens");
+        let Phase::Subscribed(seat) = world.engine.crowd[index].phase else { panic!("it listens") };
+        assert_eq!(world.engine.hub.vouch(seat), None, "news is under way");
+        assert!(world.engine.hub.cursor(seat) >= FIRST);
+    }
 }
