@@ -321,3 +321,20 @@ fn a_heartbeat_never_takes_a_cursor_back() {
         assert!(world.engine.hub.cursor(seat) >= FIRST);
     }
 }
+
+#[test]
+fn a_poll_that_was_told_of_a_gap_is_not_sent_back_before_it() {
+    let mut world = World::with(Settings {
+        limits: Limits { history_age_ms: 1_000, ..Limits::default() },
+        ..Settings::default()
+    });
+    world.say("a", "one");
+    world.say("a", "two");
+    world.pass_ms(5_000);
+    for names in ["a", "a,b"] {
+        let answer = world.ask(&get(&format!("/channels/{names}?since={FIRST}"))).read();
+        let last = FIRST + 1;
+        let expected = format!(r#"{{"messages":[],"since":{last},"gap":{{"from":{FIRST},"to":{last}}}}}"#);
+        assert_eq!(body(&answer), expected, "{names}");
+    }
+}
