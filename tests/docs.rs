@@ -149,7 +149,9 @@ fn scene(text: &str) -> Scene {
     let mut scene = Scene { text: text.to_owned(), settings: String::new(), steps: Vec::new() };
     let (mut client_head, mut server_head) = (false, false);
     for line in text.lines() {
-        let Some((who, said)) = line.split_at_checked(2) else { panic!("not a line of a transcript: {line}") };
+        let Some((who, said)) = line.split_at_checked(2) else {
+            panic!("not a line of a transcript: {line}")
+        };
         let said = said.strip_prefix(' ').unwrap_or(said);
         match who {
             "# " => {
@@ -311,7 +313,8 @@ fn every_limit_is_in_the_limits_page() {
     let config = Command::new(env!("CARGO_BIN_EXE_encke")).arg("config").output().expect("the binary runs");
     let config = String::from_utf8(config.stdout).expect("text");
     let (_, limits) = config.split_once("[limits]").expect("there are limits");
-    let keys = limits.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = ")).map(|(key, _)| key);
+    let keys =
+        limits.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = ")).map(|(key, _)| key);
     let missing: Vec<&str> =
         keys.filter(|key| key.contains('-') && !page.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/limits.md does not name {missing:?}");
