@@ -320,6 +320,30 @@ fn every_limit_is_in_the_limits_page() {
     assert!(missing.is_empty(), "docs/limits.md does not name {missing:?}");
 }
 
+#[test]
+fn what_documents_call_by_name_has_that_name() {
+    let sources: String = files("src").iter().map(|path| read(path)).collect();
+    let words: BTreeSet<&str> = sources.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    let mut missing = Vec::new();
+    for path in files("docs").into_iter().filter(|path| path.ends_with(".md")) {
+        let page = read(&path);
+        for name in page.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let is_constant = name.contains('_') && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            let parts: Vec<&str> =
+                name.split("::").map(|part| part.split('(').next().expect("one")).collect();
+            let is_path = parts.len() > 1 && parts.iter().all(|part| is_identifier(part));
+            if (is_constant || is_path) && !parts.iter().all(|part| words.contains(part)) {
+                missing.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in src/:\n  {}", missing.join("\n  "));
+}
+
+fn is_identifier(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 // --- Likeness -----------------------------------------------------------------------------------
 
 /// What stands for what: the ids of the example, and those of this run, which come in the same order.
@@ -387,4 +411,16 @@ fn id_at(bytes: &[u8], at: usize) -> Option<u64> {
 fn read(path: &str) -> String {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(full).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// All files under a folder.
+fn files(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder");
+    let mut found = Vec::new();
+    for entry in entries.map(|entry| entry.expect("a folder can be listed")) {
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.retain(|path| path.ends_with(".rs") || path.ends_with(".md"));
+    found
 }
