@@ -5,15 +5,16 @@
 //! kernel's sockets and over a test's.
 //!
 //! Its doors are few. *Inputs*: [`accept`](Engine::accept), [`ready`](Engine::ready),
-//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down). *Time*:
+//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down), [`end_turn`](Engine::end_turn). *Time*:
 //! [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
 //! *Outputs*: what is written to the sockets, and the [`Stats`].
 //!
-//! Where to look: `intake` turns bytes into requests, `answers` turns plans into answers,
-//! `timers` says what happens when time has passed, `crowd` does things to connections,
-//! `conn` is one of them.
+//! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
+//! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears what
+//! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
+//! have no timer. `report` tells how it goes.
 //!
-//! Invariants, checked after every door in debug builds: every connection that is not about
+//! Invariants, checked after every door in debug builds: every connection that is no stream and not about
 //! to be buried has a timer; a connection sits in a seat exactly while its phase says so.
 //!
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
@@ -182,6 +183,16 @@ impl<S: Socket> Engine<S> {
         }
         self.bury();
         self.check_invariants();
+    }
+
+    /// The turn that began with the last [`advance`](Engine::advance) is over, at `mono_us`. Only for the
+    /// statistics: nothing depends on whether it is called.
+    pub fn end_turn(&mut self, mono_us: u64) {
+        let stats = &mut self.crowd.stats;
+        stats.turns_us.count(mono_us.saturating_sub(self.crowd.now.mono_us));
+        for (kind, published_us) in self.hub.take_served() {
+            stats.latency_us[kind].count(mono_us.saturating_sub(published_us));
+        }
     }
 
     /// When [`advance`](Engine::advance) has something to do, in microseconds of the monotonic

@@ -5,55 +5,71 @@
 use std::fmt::Write;
 
 use crate::hub::ChannelStats;
+use crate::kit::histogram::Histogram;
+use crate::transport::Framing;
 use crate::wire::refusal::Refusal;
 use crate::wire::text;
 
 use super::Engine;
-use super::conn::{Mark, Phase, Socket};
+use super::conn::{Phase, Socket};
 
-/// Connections by what they do.
-#[derive(Default)]
-struct Census {
-    requests: u64,
-    clocks: u64,
-    polls: u64,
-    streams: u64,
-    sockets: u64,
-    leaving: u64,
-}
+/// Connections by what they do, in the order of [`PHASES`].
+type Census = [u64; PHASES.len()];
+
+const PHASES: [&str; 5] = ["request", "clock", "subscribed", "lab", "leaving"];
+
+/// Subscribers by how they are told, in the order of [`Framing::NAMES`].
+type Listeners = [u64; Framing::NAMES.len()];
+
+/// The shares of values whose bound `/stats` tells.
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("max", 1.0)];
 
 impl<S: Socket> Engine<S> {
     /// `/stats`.
     pub(super) fn stats_json(&self) -> Vec<u8> {
+        let (census, listeners) = self.census();
         let mut json = String::from("{");
         for (name, _, value) in self.numbers() {
             let _ = write!(json, "\"{name}\":{value},");
         }
-        json.push_str("\"connections_by\":{");
-        let by = self.census().named().map(|(name, count)| format!("\"{name}\":{count}"));
-        json.push_str(&by.join(","));
-        json.push_str("},\"hangups\":{");
-        let hangups: Vec<String> =
-            self.crowd.stats.all_hangups().map(|(name, count)| format!("\"{name}\":{count}")).collect();
-        json.push_str(&hangups.join(","));
-        json.push_str("}}");
+        object("phases", PHASES.into_iter().zip(census), &mut json);
+        object("subscribers", Framing::NAMES.into_iter().zip(listeners), &mut json);
+        object("hangups", self.crowd.stats.all_hangups(), &mut json);
+        let mut quantiles = |name: &str, histogram: &Histogram| {
+            object(
+                name,
+                QUANTILES.into_iter().map(|(name, share)| (name, histogram.quantile(share))),
+                &mut json,
+            );
+        };
+        quantiles("turn_us", &self.crowd.stats.turns_us);
+        quantiles("sweep_deliveries", &self.hub.stats().sweeps);
+        for (name, histogram) in Framing::NAMES.into_iter().zip(&self.crowd.stats.latency_us) {
+            quantiles(&format!("latency_{name}_us"), histogram);
+        }
+        json.pop();
+        json.push('}');
         json.into_bytes()
     }
 
     /// `/metrics`, in the text format of Prometheus.
     pub(super) fn metrics(&self) -> Vec<u8> {
+        let (census, listeners) = self.census();
         let mut out = String::new();
         for (name, kind, value) in self.numbers() {
             let total = if kind == "counter" { "_total" } else { "" };
             let _ = writeln!(out, "# TYPE encke_{name}{total} {kind}\nencke_{name}{total} {value}");
         }
-        out.push_str("# TYPE encke_connections_by gauge\n");
-        for (name, count) in self.census().named() {
-            let _ = writeln!(out, "encke_connections_by{{phase=\"{name}\"}} {count}");
-        }
-        out.push_str("# TYPE encke_hangups_total counter\n");
-        for (name, count) in self.crowd.stats.all_hangups() {
-            let _ = writeln!(out, "encke_hangups_total{{reason=\"{name}\"}} {count}");
+        labelled("phase_connections", "gauge", "phase", PHASES.into_iter().zip(census), &mut out);
+        labelled("subscribers", "gauge", "transport", Framing::NAMES.into_iter().zip(listeners), &mut out);
+        labelled("hangups_total", "counter", "reason", self.crowd.stats.all_hangups(), &mut out);
+        let _ = writeln!(out, "# TYPE encke_turn_seconds histogram");
+        histogram("turn_seconds", "", &self.crowd.stats.turns_us, 1e6, &mut out);
+        let _ = writeln!(out, "# TYPE encke_sweep_deliveries histogram");
+        histogram("sweep_deliveries", "", &self.hub.stats().sweeps, 1.0, &mut out);
+        let _ = writeln!(out, "# TYPE encke_latency_seconds histogram");
+        for (name, latency) in Framing::NAMES.into_iter().zip(&self.crowd.stats.latency_us) {
+            histogram("latency_seconds", &format!("transport=\"{name}\""), latency, 1e6, &mut out);
         }
         out.into_bytes()
     }
@@ -111,34 +127,61 @@ impl<S: Socket> Engine<S> {
         ]
     }
 
-    fn census(&self) -> Census {
-        let mut census = Census::default();
+    fn census(&self) -> (Census, Listeners) {
+        let (mut census, mut listeners) = (Census::default(), Listeners::default());
         for conn in self.crowd.iter() {
-            let count = match conn.phase {
-                Phase::Head | Phase::Body(_) => &mut census.requests,
-                Phase::Clock { .. } => &mut census.clocks,
-                Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => &mut census.polls,
-                Phase::Subscribed(_) | Phase::Echo if conn.marks.has(Mark::Websocket) => &mut census.sockets,
-                Phase::Subscribed(_) | Phase::Echo => &mut census.streams,
-                Phase::Leaving | Phase::Lingering => &mut census.leaving,
+            let phase = match conn.phase {
+                Phase::Head | Phase::Body(_) => 0,
+                Phase::Clock { .. } => 1,
+                Phase::Subscribed(seat) => {
+                    listeners[self.hub.framing(seat).kind()] += 1;
+                    2
+                }
+                Phase::Echo => 3,
+                Phase::Leaving | Phase::Lingering => 4,
             };
-            *count += 1;
+            census[phase] += 1;
         }
-        census
+        (census, listeners)
     }
 }
 
-impl Census {
-    fn named(&self) -> [(&'static str, u64); 6] {
-        [
-            ("requests", self.requests),
-            ("clocks", self.clocks),
-            ("polls", self.polls),
-            ("streams", self.streams),
-            ("websockets", self.sockets),
-            ("leaving", self.leaving),
-        ]
+/// Appends `"NAME":{…},`.
+fn object(name: &str, fields: impl Iterator<Item = (&'static str, u64)>, json: &mut String) {
+    let _ = write!(json, "\"{name}\":{{");
+    for (i, (name, value)) in fields.enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(json, "{comma}\"{name}\":{value}");
     }
+    json.push_str("},");
+}
+
+/// Appends a metric with a line per value of a label.
+fn labelled(
+    name: &str,
+    kind: &str,
+    label: &str,
+    values: impl Iterator<Item = (&'static str, u64)>,
+    out: &mut String,
+) {
+    let _ = writeln!(out, "# TYPE encke_{name} {kind}");
+    for (value, count) in values {
+        let _ = writeln!(out, "encke_{name}{{{label}=\"{value}\"}} {count}");
+    }
+}
+
+/// Appends the series of a histogram, of which `per_unit` make one of Prometheus's.
+fn histogram(name: &str, label: &str, histogram: &Histogram, per_unit: f64, out: &mut String) {
+    let comma = if label.is_empty() { "" } else { "," };
+    for (value, so_far) in histogram.cumulative() {
+        let _ =
+            writeln!(out, "encke_{name}_bucket{{{label}{comma}le=\"{}\"}} {so_far}", value as f64 / per_unit);
+    }
+    let total = histogram.total();
+    let braces = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+    let _ = writeln!(out, "encke_{name}_bucket{{{label}{comma}le=\"+Inf\"}} {total}");
+    let _ = writeln!(out, "encke_{name}_sum{braces} {}", histogram.sum() as f64 / per_unit);
+    let _ = writeln!(out, "encke_{name}_count{braces} {total}");
 }
 
 fn write_channel(stats: &ChannelStats, json: &mut Vec<u8>) {

@@ -159,7 +159,8 @@ impl<S: Socket> Engine<S> {
         since: Option<Since>,
     ) -> Result<(), Refusal> {
         let Phase::Subscribed(seat) = self.crowd[index].phase else { return Ok(()) };
-        let mut channels = self.hub.channels_of(seat);
+        let before = self.hub.channels_of(seat);
+        let mut channels = before.clone();
         change(&mut channels);
         channels.sort_unstable();
         channels.dedup();
@@ -175,7 +176,18 @@ impl<S: Socket> Engine<S> {
         if channels.is_empty() {
             return Ok(());
         }
-        let since = since.unwrap_or(Since::After(cursor));
+        let since = match since {
+            Some(since) if before.is_empty() => since,
+            Some(since) => {
+                // The others have been heard up to the cursor, and are not to be repeated.
+                let new: Vec<String> =
+                    channels.iter().filter(|name| !before.contains(name)).cloned().collect();
+                let batch = self.hub.replay(&new, since, cursor, &Framing::Websocket);
+                self.crowd.send(index, &batch.bytes);
+                Since::After(cursor)
+            }
+            None => Since::After(cursor),
+        };
         let now = self.crowd.now;
         let subscription =
             Subscription { member: index, channels: &channels, framing: Framing::Websocket, since };

@@ -2,6 +2,9 @@
 //!
 //! Knows: numbers and why they change. Never learns who reads them.
 
+use crate::kit::histogram::Histogram;
+use crate::transport::Framing;
+
 /// Why we parted from a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hangup {
@@ -51,6 +54,10 @@ pub struct Stats {
     pub bytes: u64,
     /// Writes of which the kernel did not take all.
     pub blocked: u64,
+    /// How long the reactor's turns took, in microseconds.
+    pub turns_us: Histogram,
+    /// From publishing to the last write of a section, in microseconds, by the kind of framing.
+    pub latency_us: [Histogram; Framing::NAMES.len()],
     hangups: [u64; Hangup::COUNT],
 }
 

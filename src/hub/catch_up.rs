@@ -13,6 +13,7 @@ use crate::transport::long_poll::Answers;
 use crate::transport::{Batch, Framing, Gap, News};
 use crate::wire::refusal::Refusal;
 
+use super::channel::Channel;
 use super::several::Several;
 use super::{Hub, Members, Push, Seat};
 use crate::config::Slow;
@@ -235,7 +236,7 @@ impl Hub {
         let mut pieces = 0;
         loop {
             batch.clear();
-            let gap = self.merge(listener, &mut batch);
+            let gap = self.gather_several(listener, &mut batch);
             let floor = self.floor_of(listener);
             let one = &mut self.several[listener as usize];
             let Some(reached) = batch.cursor().or(gap.map(|_| one.cursor)) else {
@@ -287,29 +288,39 @@ impl Hub {
 
     /// Appends what comes next for a listener, over all its channels in the order of the log. Returns the gap, if
     /// something that it was not told about is gone.
-    fn merge(&self, listener: u32, batch: &mut Batch) -> Option<Gap> {
+    fn gather_several(&self, listener: u32, batch: &mut Batch) -> Option<Gap> {
         let one = &self.several[listener as usize];
-        let channels = || one.seats.iter().map(|&(key, _)| &self.channels[key as usize]);
+        let channels: Vec<&Channel> =
+            one.seats.iter().map(|&(key, _)| &self.channels[key as usize]).collect();
         let known = one.cursor.max(one.told);
-        let gone = channels()
-            .filter(|channel| channel.history.floor() > known)
-            .filter_map(|channel| channel.gap(one.cursor));
-        let gap = one.lost.or(gone.max_by_key(|gap| gap.to));
+        let gone = channels
+            .iter()
+            .filter(|channel| channel.limits.slow != Slow::Latest && channel.history.floor() > known);
+        let gap = one.lost.or(gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to));
         if let Some(gap) = gap.filter(|_| !one.framing.is_poll()) {
             batch.append(one.cursor, |out| one.framing.gap(gap, out));
         }
         let bytes_max = if one.framing.is_poll() { POLL_BYTES } else { PIECE_BYTES };
-        let mut tails: Vec<_> = channels()
-            .filter(|channel| channel.head > one.cursor)
-            .map(|channel| (channel, channel.history.after(one.cursor).peekable()))
-            .collect();
-        while batch.bytes.len() < bytes_max {
-            let next = tails.iter_mut().filter_map(|(channel, tail)| Some((tail.peek()?.id, channel, tail)));
-            let Some((id, channel, tail)) = next.min_by_key(|(id, ..)| *id) else { break };
-            let message = tail.next().expect("just peeked at");
-            batch.append(id, |out| one.framing.message(News::of(&channel.name, message), out));
-        }
+        merge(&channels, one.cursor, self.log.head(), &one.framing, bytes_max, batch);
         gap
+    }
+
+    /// What was said in these channels from `since` up to `until`, for one who listens to others
+    /// already and has everything of those up to there. What does not fit is a gap.
+    pub fn replay(&mut self, names: &[String], since: Since, until: u64, framing: &Framing) -> Batch {
+        let keys: Vec<u32> = names.iter().filter_map(|name| self.names.get(&**name).copied()).collect();
+        let (cursor, lost) = self.start(&keys, since);
+        let channels: Vec<&Channel> = keys.iter().map(|&key| &self.channels[key as usize]).collect();
+        let gone = channels.iter().filter(|_| matches!(since, Since::After(_)));
+        let mut batch = Batch::default();
+        if let Some(gap) = lost.or(gone.filter_map(|channel| channel.gap(cursor)).max_by_key(|gap| gap.to)) {
+            batch.append(cursor, |out| framing.gap(gap, out));
+        }
+        if !merge(&channels, cursor, until, framing, POLL_BYTES, &mut batch) {
+            let gap = Gap { from: batch.cursor().unwrap_or(cursor), to: until };
+            batch.append(until, |out| framing.gap(gap, out));
+        }
+        batch
     }
 
     /// Whoever listened to several channels is gone. Returns what he had.
@@ -334,5 +345,34 @@ impl Hub {
                 seats.filter(|(channel, _)| *channel == key).for_each(|seat| seat.1 = place);
             });
         }
+    }
+}
+
+/// Appends the messages after `cursor` up to `until`, over all these channels in the order of the log, as
+/// long as there are fewer than `bytes_max` bytes. Returns whether that was all.
+fn merge(
+    channels: &[&Channel],
+    cursor: u64,
+    until: u64,
+    framing: &Framing,
+    bytes_max: usize,
+    batch: &mut Batch,
+) -> bool {
+    let mut tails: Vec<_> = channels
+        .iter()
+        .filter(|channel| channel.head > cursor)
+        .map(|channel| (channel, channel.history.after(channel.start(cursor)).peekable()))
+        .collect();
+    loop {
+        let next = tails.iter_mut().filter_map(|(channel, tail)| Some((tail.peek()?.id, channel, tail)));
+        let Some((id, channel, tail)) = next.min_by_key(|(id, ..)| *id).filter(|(id, ..)| *id <= until)
+        else {
+            return true;
+        };
+        if batch.bytes.len() >= bytes_max {
+            return false;
+        }
+        let message = tail.next().expect("just peeked at");
+        batch.append(id, |out| framing.message(News::of(&channel.name, message), out));
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Channel {
     /// Invariant: every member of a section has, or was offered, everything up to here, and
     /// nothing after it. `swept <= head`; they differ only while the channel is active.
     pub(super) swept: u64,
+    /// When the oldest message was published that no sweep has taken yet, in microseconds of the monotonic
+    /// clock; 0 if there is none.
+    pub(super) waiting_us: u64,
     pub(super) sections: Vec<Section>,
     /// Keys of those who listen to other channels as well.
     pub(super) several: Row,
@@ -68,6 +71,7 @@ impl Channel {
             history: History::new(floor),
             head: floor,
             swept: floor,
+            waiting_us: 0,
             sections: Vec::new(),
             several: Row::default(),
             beside: Vec::new(),
@@ -176,25 +180,27 @@ impl Channel {
         (cursor < floor).then_some(Gap { from: cursor, to })
     }
 
+    /// Where one who has everything up to `cursor` reads on.
+    pub(super) fn start(&self, cursor: u64) -> u64 {
+        // Where only the latest message is of interest, nothing of interest lies before it.
+        let latest = self.history.newest().filter(|_| self.limits.slow == Slow::Latest);
+        latest.map_or(0, |latest| latest.id - 1).max(self.history.floor()).max(cursor)
+    }
+
     /// Appends the messages after `cursor` up to `target` that fit into `bytes_max`, but at least
     /// one; and before them, if some are gone, the word about it. Returns the gap.
     pub(super) fn gather(
         &self,
-        mut cursor: u64,
+        cursor: u64,
         target: u64,
         framing: &Framing,
         bytes_max: usize,
         batch: &mut Batch,
     ) -> Option<Gap> {
-        let mut gap = None;
-        if self.limits.slow == Slow::Latest {
-            // Whatever lies between is of no interest here; nothing of interest is missing.
-            cursor =
-                self.history.ids_backwards().find(|&id| id <= target).map_or(cursor, |id| cursor.max(id - 1));
-        } else if let Some(found) = self.gap(cursor) {
-            cursor = self.history.floor();
-            batch.append(cursor, |out| framing.gap(found, out));
-            gap = Some(found);
+        let gap = self.gap(cursor).filter(|_| self.limits.slow != Slow::Latest);
+        let cursor = self.start(cursor);
+        if let Some(gap) = gap {
+            batch.append(cursor, |out| framing.gap(gap, out));
         }
         for message in self.history.after(cursor).take_while(|message| message.id <= target) {
             if batch.bytes.len() + message.data.len() > bytes_max && !batch.is_empty() {

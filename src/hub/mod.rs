@@ -13,6 +13,7 @@
 mod budget;
 mod catch_up;
 mod channel;
+mod forgotten;
 mod history;
 mod row;
 mod several;
@@ -26,6 +27,7 @@ use slab::Slab;
 
 use crate::config::{ChannelRules, Settings};
 use crate::kit::clock::Now;
+use crate::kit::histogram::Histogram;
 use crate::kit::wheel::Wheel;
 use crate::log::{MemoryLog, Message, Since};
 use crate::transport::long_poll::Answers;
@@ -36,6 +38,7 @@ use crate::wire::refusal::Refusal;
 pub use catch_up::Subscription;
 
 use channel::Channel;
+use forgotten::Forgotten;
 use several::Several;
 use ticker::Ticker;
 
@@ -52,21 +55,39 @@ const EXPIRY_GRAIN_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seat {
     /// Among those who have everything up to the last sweep.
-    #[allow(missing_docs)]
-    Section { section: u8, channel: u32, place: u32 },
+    Section {
+        /// Which section of the channel: its framing.
+        section: u8,
+        /// The channel's key.
+        channel: u32,
+        /// The place in the section's row.
+        place: u32,
+    },
     /// Beside them, until the sweep under way has ended.
-    #[allow(missing_docs)]
-    Beside { section: u8, channel: u32, place: u32 },
-    /// Nowhere: it reads from the history, as fast as it can.
-    #[allow(missing_docs)]
-    Behind { section: u8, channel: u32, cursor: u64 },
-    /// Nowhere, and it hears nothing.
-    None,
+    Beside {
+        /// Which section it will join.
+        section: u8,
+        /// The channel's key.
+        channel: u32,
+        /// The place among those who wait.
+        place: u32,
+    },
+    /// Behind: it reads from the history, as fast as it can.
+    Behind {
+        /// Which section it will join when it has caught up.
+        section: u8,
+        /// The channel's key.
+        channel: u32,
+        /// It has everything up to here.
+        cursor: u64,
+    },
     /// In the rows of several channels.
     Several {
         /// By which the hub finds out about them.
         key: u32,
     },
+    /// Nowhere: it hears nothing.
+    None,
 }
 
 /// What became of a batch.
@@ -133,8 +154,8 @@ pub struct HubStats {
     pub messages: u64,
     /// Gaps told.
     pub gaps: u64,
-    /// Sweeps ended.
-    pub sweeps: u64,
+    /// Deliveries of each sweep.
+    pub sweeps: Histogram,
     /// Messages that went because all histories together were too large.
     pub evicted: u64,
 }
@@ -154,8 +175,7 @@ pub struct Hub {
     tickers: Vec<Ticker>,
     /// When a ticker ticks. Keys are places in `tickers`.
     beats: Wheel,
-    /// Messages up to here may be gone together with their channel.
-    floor: u64,
+    forgotten: Forgotten,
     rules: ChannelRules,
     channels_max: usize,
     /// What all histories weigh, and what they may.
@@ -163,6 +183,9 @@ pub struct Hub {
     history_budget: usize,
     /// Where batches for one subscriber are put together.
     draft: Batch,
+    /// Whom sweeps have served since somebody asked: a kind of framing, and when the oldest
+    /// message that they were brought was published.
+    served: Vec<(usize, u64)>,
     stats: HubStats,
 }
 
@@ -171,7 +194,7 @@ impl Hub {
     pub fn new(settings: &Settings, now: Now) -> Self {
         let log = MemoryLog::new(now);
         Hub {
-            floor: log.head(),
+            forgotten: Forgotten::new(log.head()),
             log,
             channels: Slab::new(),
             names: HashMap::new(),
@@ -186,6 +209,7 @@ impl Hub {
             history_bytes: 0,
             history_budget: settings.limits.history_budget_bytes_max,
             draft: Batch::default(),
+            served: Vec::new(),
             stats: HubStats::default(),
         }
     }
@@ -230,6 +254,9 @@ impl Hub {
         let channel = &mut self.channels[key as usize];
         let before = channel.history.bytes();
         channel.head = message.id;
+        if channel.waiting_us == 0 {
+            channel.waiting_us = now.mono_us;
+        }
         channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
         self.history_bytes = self.history_bytes + channel.history.bytes() - before;
         self.stats.messages += 1;
@@ -382,7 +409,6 @@ impl Hub {
                 self.active.push_back(key);
             } else {
                 channel.queued = false;
-                self.stats.sweeps += 1;
                 self.forget_if_empty(key);
             }
         }
@@ -406,6 +432,12 @@ impl Hub {
     /// What happened so far.
     pub fn stats(&self) -> &HubStats {
         &self.stats
+    }
+
+    /// Whom sweeps have served since the last call, by the [kind](Framing::kind) of framing: all who were in a section
+    /// when the sweep began; with the moment when the oldest message that they were brought was published.
+    pub fn take_served(&mut self) -> impl Iterator<Item = (usize, u64)> {
+        self.served.drain(..)
     }
 
     /// Numbers about one channel, if there is one of this name.
@@ -440,7 +472,12 @@ impl Hub {
         let ticker =
             self.tickers.iter().position(|ticker| *ticker.channel == *name).map(|index| index as u16);
         let limits = self.rules.limits_for(&name);
-        let key = self.channels.insert(Channel::new(Rc::clone(&name), limits, self.floor, ticker)) as u32;
+        let key = self.channels.insert(Channel::new(
+            Rc::clone(&name),
+            limits,
+            self.forgotten.floor_of(&name),
+            ticker,
+        )) as u32;
         self.names.insert(name, key);
         Ok(key)
     }
@@ -472,9 +509,6 @@ impl Hub {
         let channel = self.channels.remove(key as usize);
         self.names.remove(&channel.name);
         self.ages.cancel(key);
-        if channel.head > self.floor && channel.history.floor() > self.floor {
-            // A channel of this name may come again. It must not claim to remember what this one forgot.
-            self.floor = channel.head;
-        }
+        self.forgotten.add(channel.name, channel.head);
     }
 }

@@ -34,6 +34,12 @@ pub(super) struct Sweep {
     /// The place that is next in it.
     place: u32,
     load: Load,
+    /// When the oldest message it carries was published, in microseconds of the monotonic clock; 0 for a tick.
+    since_us: u64,
+    /// The kinds of framing, a bit each, whose last member was served since somebody asked.
+    served: u8,
+    /// Deliveries so far.
+    deliveries: u64,
 }
 
 /// What a sweep brings.
@@ -75,7 +81,20 @@ impl Channel {
             None => What::Messages,
         };
         let target = self.target();
-        let mut sweep = Box::new(Sweep { target, what, ends, section: 0, place: 0, load: Load::default() });
+        let mut sweep = Box::new(Sweep {
+            target,
+            what,
+            ends,
+            section: 0,
+            place: 0,
+            load: Load::default(),
+            since_us: 0,
+            served: 0,
+            deliveries: 0,
+        });
+        if matches!(sweep.what, What::Messages) {
+            sweep.since_us = std::mem::take(&mut self.waiting_us);
+        }
         self.begin_section(&mut sweep);
         sweep
     }
@@ -154,6 +173,9 @@ impl Channel {
             }
             if done >= budget {
                 return done;
+            }
+            if !sweep.load.batch.is_empty() {
+                sweep.served |= 1 << self.sections[sweep.section].framing.kind();
             }
             sweep.section += 1;
             self.begin_section(sweep);
@@ -241,11 +263,18 @@ impl Hub {
                 done += 1;
             }
         }
+        sweep.deliveries += done as u64;
+        let served = std::mem::take(&mut sweep.served);
+        if sweep.since_us > 0 {
+            let kinds = (0..Framing::NAMES.len()).filter(|kind| served & 1 << kind != 0);
+            self.served.extend(kinds.map(|kind| (kind, sweep.since_us)));
+        }
         let channel = &mut self.channels[key as usize];
         if sweep.section < several || sweep.place != sweep.ends[several] {
             channel.sweep = Some(sweep);
         } else {
             channel.end_sweep(sweep.target, key, members);
+            self.stats.sweeps.count(sweep.deliveries);
             self.close_several_holes(key);
         }
         done

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod frame;
+pub mod histogram;
 pub mod id;
 pub mod outbox;
 pub mod wheel;

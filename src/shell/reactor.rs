@@ -109,6 +109,7 @@ impl Reactor {
             }
             let before = self.engine.connections();
             self.engine.advance(now);
+            self.engine.end_turn(self.clock.now().mono_us);
             if self.engine.connections() < before {
                 // Descriptors are free again.
                 self.starved_until = None;

@@ -69,6 +69,21 @@ impl<'a> News<'a> {
 }
 
 impl Framing {
+    /// What the framings are called, in reports.
+    pub const NAMES: [&str; 6] = ["events", "ndjson", "iframe", "websocket", "poll", "chat"];
+
+    /// The place of this one in [`Framing::NAMES`].
+    pub fn kind(&self) -> usize {
+        match self {
+            Framing::Events { .. } => 0,
+            Framing::Ndjson => 1,
+            Framing::Iframe(_) => 2,
+            Framing::Websocket => 3,
+            Framing::Poll => 4,
+            Framing::Chat => 5,
+        }
+    }
+
     /// Whether one delivery is all that a subscriber gets before it has to ask again.
     pub fn is_poll(&self) -> bool {
         matches!(self, Framing::Poll | Framing::Chat)

@@ -297,3 +297,62 @@ fn origins_are_allowed_by_the_setting_and_never_reflected() {
     let cross = "POST /channels/x HTTP/1.1\r\nHost: localhost\r\nOrigin: https://b.example\r\nContent-Length: 1\r\n\r\nx";
     assert!(world.ask(cross).read().starts_with("HTTP/1.1 403 "));
 }
+
+/// A text frame as a client sends it, with a mask of zeros.
+fn frame(text: &str) -> String {
+    assert!(text.len() < 126);
+    let mut bytes = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    bytes.extend_from_slice(text.as_bytes());
+    // Only ASCII is sent as text here; the two bytes of the head are not.
+    bytes.iter().map(|&byte| char::from(byte)).collect()
+}
+
+impl World {
+    fn send_frame(&mut self, client: &Client, text: &str) {
+        let bytes: Vec<u8> = frame(text).chars().map(|c| c as u8).collect();
+        client.line.borrow_mut().up.extend(bytes);
+        self.tell(client, Readiness { readable: true, ..Readiness::default() });
+    }
+}
+
+/// The texts of the frames that have arrived.
+fn frames(client: &Client) -> Vec<String> {
+    let mut bytes = std::mem::take(&mut client.line.borrow_mut().down);
+    let mut texts = Vec::new();
+    while bytes.len() >= 2 {
+        assert!(bytes[1] < 126, "short frames only");
+        let frame: Vec<u8> = bytes.drain(..2 + usize::from(bytes[1])).collect();
+        texts.push(String::from_utf8(frame[2..].to_vec()).unwrap());
+    }
+    texts
+}
+
+const HANDSHAKE: &str = "HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[test]
+fn a_websocket_speaks_listens_and_changes_its_mind() {
+    let mut world = World::roomy();
+    world.say("b", "before");
+    let socket = world.ask(&format!("GET /channels/a {HANDSHAKE}"));
+    assert!(socket.read().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+    world.send_frame(&socket, r#"{"publish":"hi","channel":"a","ref":[1]}"#);
+    let told = frames(&socket);
+    assert!(told.contains(&format!(r#"{{"id":{},"channel":"a","data":"hi"}}"#, FIRST + 1)), "{told:?}");
+    assert!(told.contains(&format!(r#"{{"ref":[1],"id":{}}}"#, FIRST + 1)), "{told:?}");
+    world.send_frame(&socket, r#"{"subscribe":["b"],"since":"oldest"}"#);
+    assert_eq!(
+        frames(&socket),
+        [format!(r#"{{"id":{FIRST},"channel":"b","data":"before"}}"#)],
+        "the past of the new channel, and nothing of the other one again"
+    );
+    world.say("a", "1");
+    world.say("b", "2");
+    assert_eq!(frames(&socket).len(), 2);
+    world.send_frame(&socket, r#"{"unsubscribe":["a"]}"#);
+    world.say("a", "3");
+    world.say("b", "4");
+    assert_eq!(frames(&socket), [format!(r#"{{"id":{},"channel":"b","data":"4"}}"#, FIRST + 5)]);
+    world.send_frame(&socket, r#"{"publish":"x","channel":"$clock","ref":2}"#);
+    assert!(frames(&socket)[0].starts_with(r#"{"ref":2,"error":{"title":"Forbidden","status":403,"#));
+}
