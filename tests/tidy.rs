@@ -42,6 +42,9 @@ const FUNCTION_LINES_MAX: usize = 60;
 /// A file with fewer lines of code is understood at a glance: its card need not say what it knows.
 const CARD_LINES_MIN: usize = 100;
 
+/// What stands in `src/transport` and is no framing of its own.
+const NO_FRAMINGS: &[&str] = &["mod", "batch", "envelope"];
+
 // --- Rooms --------------------------------------------------------------------------------------
 
 #[test]
@@ -257,6 +260,30 @@ fn pages_for_students_say_where_to_go_on() {
     let offences =
         silent.map(|path| format!("{path}: has no line `Now read: FILE`, or no line `Try: COMMAND`"));
     expect_none("a page ends in `Now read: FILE` and `Try: COMMAND`", offences.collect());
+}
+
+#[test]
+fn every_transport_is_shown_at_work() {
+    let mut offences = Vec::new();
+    for file in files("src/transport") {
+        let name = file.trim_start_matches("src/transport/").trim_end_matches(".rs");
+        if NO_FRAMINGS.contains(&name) {
+            continue;
+        }
+        let name = name.replace('_', "-");
+        for (what, path) in [
+            ("a page", format!("docs/transports/{name}.md")),
+            ("a golden transcript", format!("tests/transcripts/{name}.txt")),
+        ] {
+            if !root().join(&path).exists() {
+                offences.push(format!("{file}: has not {what}; write {path}"));
+            }
+        }
+        if !read("tests/docs.rs").contains(&format!("play(\"{name}\")")) {
+            offences.push(format!("{file}: its transcript is not played in tests/docs.rs"));
+        }
+    }
+    expect_none("every framing has a page and a transcript that is played", offences);
 }
 
 // --- Sources ------------------------------------------------------------------------------------
