@@ -55,8 +55,9 @@ function show({ id, data }) {
 /** Messages are gone that this page should have shown: the server was restarted, or we were away for too long. */
 function showGap({ from, to }) {
   gaps += 1;
-  const hours = [from, to].map((id) => clock(new Date(id / 1000)));
-  append("lost", element("span", `What was said between ${hours[0]} and ${hours[1]} is lost.`));
+  const [first, last] = [from, to].map((id) => clock(new Date(id / 1000)));
+  const when = first === last ? `at ${first}` : `between ${first} and ${last}`;
+  append("lost", element("span", `Whatever was said ${when} is lost.`));
   showDetails({ cursor: to });
 }
 
