@@ -231,6 +231,7 @@ impl<S: Socket> Engine<S> {
     fn part(&mut self, index: u32) {
         let conn = &mut self.crowd[index];
         match conn.phase {
+            _ if conn.is_dead() => {}
             Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::ShutDown),
             Phase::Body(_) => {
                 conn.marks.clear(Mark::KeepAlive);

@@ -8,7 +8,7 @@
 use serde_json::value::RawValue;
 
 use crate::dialect::native;
-use crate::hub::Subscription;
+use crate::hub::{Seat, Subscription};
 use crate::log::Since;
 use crate::transport::Framing;
 use crate::wire::json::{self, Asked, Command, Start};
@@ -113,6 +113,9 @@ impl<S: Socket> Engine<S> {
     fn say_last(&mut self, index: u32) {
         if let Phase::Subscribed(seat) = self.crowd[index].phase {
             self.hub.leave(seat, &mut self.crowd);
+            // If the peer is gone the farewell finds nobody, and whoever buries the connection must not give the
+            // seat back again.
+            self.crowd[index].phase = Phase::Subscribed(Seat::None);
         }
         self.crowd.send(index, &self.draft);
         self.crowd.leave(index);
@@ -172,7 +175,7 @@ impl<S: Socket> Engine<S> {
             return Err(Refusal::new(404, "the server has no channel of its own of this name"));
         }
         let cursor = self.hub.leave(seat, &mut self.crowd);
-        self.crowd[index].phase = Phase::Subscribed(crate::hub::Seat::None);
+        self.crowd[index].phase = Phase::Subscribed(Seat::None);
         if channels.is_empty() {
             return Ok(());
         }

@@ -397,3 +397,16 @@ fn a_poll_that_was_told_of_a_gap_is_not_sent_back_before_it() {
         assert_eq!(body(&answer), expected, "{names}");
     }
 }
+
+#[test]
+fn a_farewell_that_finds_nobody_gives_the_seat_back_once() {
+    let mut world = World::roomy();
+    for names in ["a", "a,b"] {
+        let socket = world.ask(&format!("GET /channels/{names} {HANDSHAKE}"));
+        socket.line.borrow_mut().reset = true;
+        socket.line.borrow_mut().up.extend([0x88, 0x80, 0, 0, 0, 0]);
+        world.tell(&socket, Readiness { readable: true, ..Readiness::default() });
+        assert!(socket.is_gone());
+    }
+    assert_eq!(world.engine.hub.channels(), 0);
+}

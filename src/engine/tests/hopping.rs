@@ -47,8 +47,12 @@ impl Hopper {
         match dice.below(10) {
             0 => {
                 if let Some((client, _)) = self.line.take() {
-                    world.close(&client);
-                    world.engine.crowd.hang_up_for_test(client.id);
+                    // Found out by whoever writes next, or at once.
+                    client.line.borrow_mut().reset = true;
+                    if dice.below(2) == 0 {
+                        world.close(&client);
+                        world.engine.crowd.hang_up_for_test(client.id);
+                    }
                 }
             }
             1..=3 if self.line.is_none() => self.connect(world, dice),

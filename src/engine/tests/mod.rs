@@ -28,6 +28,8 @@ struct Line {
     /// How many more bytes the server may write before it would block.
     room: usize,
     client_closed: bool,
+    /// Writes fail: the peer has reset the connection.
+    reset: bool,
     server_closed: bool,
     dropped: bool,
 }
@@ -55,6 +57,9 @@ impl Read for Fake {
 impl Write for Fake {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut line = self.0.borrow_mut();
+        if line.reset {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let n = bytes.len().min(line.room);
         if n == 0 && !bytes.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
