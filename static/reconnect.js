@@ -1,4 +1,4 @@
-// What the two demos share: telling how the connection is, and waiting before trying again.
+// What the demos share: telling how the connection is, and waiting before trying again.
 
 const FIRST_MS = 500;
 const LONGEST_MS = 15_000;
@@ -7,10 +7,13 @@ const line = document.querySelector("#state");
 const words = line.querySelector("span");
 const countdown = line.querySelector("small");
 
-/** Tells people how the connection is. `state` is connecting, connected or waiting: the colour of the dot. */
-export function tell(state, text) {
+/**
+ * Tells people how the connection is. `state` is connecting, connected or waiting: the colour of the dot.
+ * `hint` may change every second, and is not read out.
+ */
+export function tell(state, text, hint = "") {
   line.dataset.state = state;
-  countdown.textContent = "";
+  countdown.textContent = hint;
   // Screen readers speak whenever this changes, so it is left alone when nothing is new.
   if (words.textContent !== text) words.textContent = text;
 }

@@ -65,15 +65,23 @@ pub struct Embedded {
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const TYPES: &str = "text/plain; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, type and content of every file in `static/`. A test sees to it that none is missing.
 const FILES: &[(&str, &str, &[u8])] = &[
+    ("/article/article.js", SCRIPT, include_bytes!("../../static/article/article.js")),
+    ("/article/index.html", HTML, include_bytes!("../../static/article/index.html")),
     ("/chat/chat.js", SCRIPT, include_bytes!("../../static/chat/chat.js")),
     ("/chat/index.html", HTML, include_bytes!("../../static/chat/index.html")),
     ("/clock/clock.js", SCRIPT, include_bytes!("../../static/clock/clock.js")),
     ("/clock/index.html", HTML, include_bytes!("../../static/clock/index.html")),
     ("/clock/prototype.js", SCRIPT, include_bytes!("../../static/clock/prototype.js")),
+    ("/encke-more.js", SCRIPT, include_bytes!("../../static/encke-more.js")),
+    ("/encke.d.ts", TYPES, include_bytes!("../../static/encke.d.ts")),
+    ("/encke.js", SCRIPT, include_bytes!("../../static/encke.js")),
+    ("/events/events.js", SCRIPT, include_bytes!("../../static/events/events.js")),
+    ("/events/index.html", HTML, include_bytes!("../../static/events/index.html")),
     ("/favicon.svg", SVG, include_bytes!("../../static/favicon.svg")),
     ("/index.html", HTML, include_bytes!("../../static/index.html")),
     ("/index.js", SCRIPT, include_bytes!("../../static/index.js")),

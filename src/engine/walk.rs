@@ -69,8 +69,9 @@ impl<S: Socket> Engine<S> {
             }
             return;
         }
+        let Some(cursor) = self.hub.vouch(seat) else { return };
         self.draft.clear();
-        self.hub.framing(seat).heartbeat(self.hub.cursor(seat), &mut self.draft);
+        self.hub.framing(seat).heartbeat(cursor, &mut self.draft);
         self.crowd.send(index, &self.draft);
     }
 }

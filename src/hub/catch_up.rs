@@ -238,9 +238,12 @@ impl Hub {
             batch.clear();
             let gap = self.gather_several(listener, &mut batch);
             let floor = self.floor_of(listener);
+            let head = self.log.head();
             let one = &mut self.several[listener as usize];
-            let Some(reached) = batch.cursor().or(gap.map(|_| one.cursor)) else {
-                one.cursor = self.log.head();
+            // A poll's batch does not hold the gap. With nothing left behind that, it has everything: its old
+            // cursor would bring it back to the same gap at once, again and again.
+            let Some(reached) = batch.cursor().or(gap.map(|_| head)) else {
+                one.cursor = head;
                 break;
             };
             let member = one.member;

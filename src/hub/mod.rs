@@ -253,6 +253,11 @@ impl Hub {
     fn append(&mut self, key: u32, message: Message, now: Now) {
         let channel = &mut self.channels[key as usize];
         let before = channel.history.bytes();
+        if channel.at_rest() {
+            // Everyone seated here has whatever was said anywhere until now, and heartbeats may have told them so:
+            // no cursor ever goes back.
+            channel.swept = message.id - 1;
+        }
         channel.head = message.id;
         if channel.waiting_us == 0 {
             channel.waiting_us = now.mono_us;
@@ -341,6 +346,27 @@ impl Hub {
                 self.channels[channel as usize].cursor_of(seat)
             }
         }
+    }
+
+    /// The cursor that a sign of life may tell; `None` if news is under way, which is a better one.
+    pub fn vouch(&mut self, seat: Seat) -> Option<u64> {
+        let is_complete = match seat {
+            Seat::None => true,
+            Seat::Several { key } => {
+                let one = &self.several[key as usize];
+                one.seats.iter().all(|&(channel, _)| self.channels[channel as usize].head <= one.cursor)
+            }
+            Seat::Section { channel, .. } => self.channels[channel as usize].at_rest(),
+            Seat::Beside { .. } | Seat::Behind { .. } => false,
+        };
+        let head = self.log.head();
+        if let Seat::Several { key } = seat
+            && is_complete
+        {
+            let one = &mut self.several[key as usize];
+            one.cursor = one.cursor.max(head);
+        }
+        is_complete.then_some(head)
     }
 
     /// The framing of the subscriber in a seat.

@@ -1,112 +1,78 @@
-// A chat over long polls: a request that is not answered until there is news.
+// A chat on a channel: encke.js hears it, by whatever transport gets through, and speaks into it.
 //
-// The whole protocol:
-//
-//     GET backend.php?timestamp=T    held, then {"msg":"Ada: hello","timestamp":1700000000.000123}
-//     POST backend.php  msg=TEXT     200, nothing else
-//
-// T is the timestamp of the message before, so it is a *cursor*: "I have everything up to here." The server
-// answers with the oldest message after it, at once if there already is one. However long this page was away
-// between two questions: as far as the server's history reaches, nothing is skipped, and nothing comes twice.
+// The page holds no connection and counts no failures. It says which channel it wants, and is told
+// three things: a message, a gap (messages that are gone for good), and how the connection is.
 
-import { Patience, tell } from "../reconnect.js";
+import { subscribe } from "../encke.js";
+import "../encke-more.js";
+import { tell } from "../reconnect.js";
 
-// The server sends a space every 20 s while it has no news (JSON may begin with spaces).
-// When not even those come, the connection is dead, although no one told us.
-const SILENCE_MS = 45_000;
 const LINES_MAX = 500; // on the page; the oldest leave it
 
 const at = (id) => document.getElementById(id);
-const [log, form, nickname, message, problem] = ["log", "form", "name", "message", "problem"].map(at);
+const [log, form, nickname, message, problem, transport, details] =
+  ["log", "form", "name", "message", "problem", "transport", "details"].map(at);
 
-listen();
+let gaps = 0;
+let feed = join();
 
 // ---- Hearing ----
 
-async function listen() {
-  const patience = new Patience();
-
-  // Where to begin? A cursor is a time, so "one hour ago" is one, too: what the room said
-  // since then is told again, message by message. (0 would stand for "only the newest".)
-  let cursor = Date.now() / 1000 - 3600;
-
-  for (;;) {
-    try {
-      await knock();
-      tell("connected", "Connected");
-      for (;;) {
-        const news = await ask(`backend.php?timestamp=${cursor}`, () => {
-          patience.restore();
-          // The past has been told; what comes from now on is worth reading out loud.
-          log.ariaLive = "polite";
-        });
-        // A number is safe here: 16 digits are within what a double holds, and comes back as it was.
-        cursor = news.timestamp;
-        show(news);
-      }
-    } catch (error) {
-      await patience.wait(error instanceof Refusal ? `${error.message}.` : "The server is out of reach.");
-    }
-  }
+/** Listens, from the end of `before` if there was one: then nothing is missing and nothing comes twice. */
+function join(before) {
+  return subscribe("chat", {
+    last: 50, // for a visitor who has just come
+    since: before?.cursor,
+    transports: transport.value ? [transport.value] : undefined,
+    onmessage: show,
+    ongap: showGap,
+    onstate: showState,
+  });
 }
 
-// A poll that waits is silent: there is no telling whether it has even arrived. So first, and
-// after every failure, something is asked that is answered at once.
-async function knock() {
-  const answer = await fetch("./", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(10_000) });
-  if (!answer.ok) throw await Refusal.from(answer);
-}
-
-/**
- * One long poll. Comes back with a message, or throws; an hour of waiting is nothing special.
- * Calls `held` when the server has had no answer for a second: then it waits for news, as it should.
- */
-async function ask(url, held) {
-  const over = new AbortController();
-  const giveUp = () => over.abort();
-  let alarm = setTimeout(giveUp, SILENCE_MS);
-  const second = setTimeout(held, 1000);
-  addEventListener("offline", giveUp, { signal: over.signal });
-  try {
-    const answer = await fetch(url, { cache: "no-store", signal: over.signal });
-    if (!answer.ok) throw await Refusal.from(answer);
-    const pieces = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (let piece = { value: "" }; !piece.done; piece = await pieces.read()) {
-      clearTimeout(alarm);
-      alarm = setTimeout(giveUp, SILENCE_MS);
-      text = (text + piece.value).trimStart();
-    }
-    return JSON.parse(text);
-  } finally {
-    clearTimeout(alarm);
-    clearTimeout(second);
-    giveUp(); // there is nothing left to give up but the listener
-  }
-}
+transport.addEventListener("change", () => {
+  feed.close();
+  feed = join(feed);
+});
 
 // Whatever people write is text and stays text: it only ever goes into `textContent`, so no
 // message can become a part of this page.
-function show({ msg, timestamp }) {
-  const [, who, what] = msg.match(/^([^:]{1,24}): (.+)$/s) ?? [null, "", msg];
-  const when = new Date(timestamp * 1000);
+function show({ id, data }) {
+  const [, who, what] = data.match(/^([^:]{1,24}): (.+)$/s) ?? [null, "", data];
+  const when = new Date(id / 1000); // an id is a time, in microseconds
 
   // bdi: a name or a text that is written from right to left turns nothing else around.
   const name = element("bdi", who);
   name.className = "who";
   const words = element("p");
   words.append(...(who ? [name, " "] : []), element("bdi", what));
-  const time = element("time", when.toLocaleTimeString("en-GB", { timeStyle: "short" }));
+  const time = element("time", clock(when));
   time.dateTime = when.toISOString();
-  const line = element("div");
-  line.className = "line";
-  line.append(words, time);
+  append("line", words, time);
+  showDetails({ cursor: id });
+}
 
+/** Messages are gone that this page should have shown: the server was restarted, or we were away for too long. */
+function showGap({ from, to }) {
+  gaps += 1;
+  const hours = [from, to].map((id) => clock(new Date(id / 1000)));
+  append("lost", element("span", `What was said between ${hours[0]} and ${hours[1]} is lost.`));
+  showDetails({ cursor: to });
+}
+
+function append(kind, ...content) {
+  const line = element("div");
+  line.className = kind;
+  line.append(...content);
   // Who has scrolled up to read is left in peace; everyone else sees the newest line.
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   log.append(line);
   if (log.children.length > LINES_MAX) log.firstChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function clock(when) {
+  return when.toLocaleTimeString("en-GB", { timeStyle: "short" });
 }
 
 function element(tag, text = "") {
@@ -115,10 +81,47 @@ function element(tag, text = "") {
   return made;
 }
 
+// ---- How the connection is ----
+
+const known = {}; // what the quiet line says
+let countdown;
+
+function showState(state, { transport, cursor, leading, retryIn }) {
+  clearInterval(countdown);
+  showDetails({ transport, cursor, shared: leading ? "" : "through another tab" });
+  if (state === "connecting") tell("connecting", "Connecting…");
+  if (state === "offline") tell("waiting", "The network is gone. Reconnecting when it is back");
+  if (state === "connected") {
+    tell("connected", "Connected");
+    // The past is told first. What comes after it is worth reading out loud.
+    setTimeout(() => (log.ariaLive = "polite"), 1000);
+  }
+  if (state === "waiting") {
+    const until = performance.now() + retryIn;
+    const count = () => {
+      const seconds = Math.max(1, Math.ceil((until - performance.now()) / 1000));
+      tell("waiting", "The server is out of reach. Reconnecting", ` in ${seconds} s`);
+    };
+    count();
+    countdown = setInterval(count, 1000);
+  }
+}
+
+function showDetails(news) {
+  Object.assign(known, news);
+  const parts = [
+    known.transport,
+    known.shared,
+    known.cursor && `cursor ${known.cursor}`,
+    gaps === 1 ? "1 gap" : `${gaps || "no"} gaps`,
+  ];
+  details.textContent = parts.filter(Boolean).join(" · ");
+}
+
 // ---- Speaking ----
 
-// Your own words take the same way as everybody's: to the server, into its log, and back through the poll.
-// So all windows show the same lines in the same order.
+// Your own words take the same way as everybody's: to the server, into its log, and back through the
+// channel. So all windows show the same lines in the same order.
 let sending = false;
 
 form.addEventListener("submit", async (event) => {
@@ -129,42 +132,33 @@ form.addEventListener("submit", async (event) => {
   sending = true;
   form.setAttribute("aria-busy", "true");
   try {
-    await say(nickname.value.trim() ? `${nickname.value.trim()}: ${text}` : text);
+    await within(15_000, feed.publish("chat", nickname.value.trim() ? `${nickname.value.trim()}: ${text}` : text));
     problem.textContent = "";
     // Unless it has been typed on meanwhile.
     if (message.value === text) message.value = "";
   } catch (error) {
-    const why = error instanceof Refusal ? error.message : "the server is out of reach";
-    problem.textContent = `Not sent: ${why}. Your text is still here; press Enter to try again.`;
+    problem.textContent = `Not sent: ${reason(error)}. Your text is still here; press Enter to try again.`;
   }
   sending = false;
   form.removeAttribute("aria-busy");
   message.focus();
 });
 
-async function say(text) {
-  const answer = await fetch("backend.php", {
-    method: "POST",
-    body: new URLSearchParams({ msg: text }),
-    signal: AbortSignal.timeout(15_000),
-  });
-  if (!answer.ok) throw await Refusal.from(answer);
+function within(ms, promise) {
+  const late = new Promise((_, fail) => setTimeout(fail, ms, new TypeError("no answer")));
+  return Promise.race([promise, late]);
 }
 
-/** The server heard us and said no. */
-class Refusal extends Error {
-  static async from(answer) {
-    // Problem reports (RFC 9457) carry a sentence for people in `detail`.
-    const { detail } = await answer.json().catch(() => ({}));
-    return new Refusal(detail ?? Refusal.#words[answer.status] ?? `the server answered ${answer.status}`);
-  }
-
-  static #words = {
+/** Why the server did not take it, in words. `cause` is its status, if it answered at all. */
+function reason({ cause, message }) {
+  const words = {
+    [undefined]: "the server is out of reach",
     403: "the server takes no messages from here",
     413: "this is too long for one message",
     429: "this was too much at once",
     503: "the server is full just now",
   };
+  return words[cause] ?? message;
 }
 
 // ---- Your name ----

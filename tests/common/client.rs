@@ -93,6 +93,21 @@ impl Client {
         self.answer()
     }
 
+    /// `POST target` with this body; reads the answer.
+    pub fn post(&mut self, target: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.post_with(target, "", body)
+    }
+
+    /// The same with further header lines, each ending in CRLF.
+    pub fn post_with(&mut self, target: &str, lines: &str, body: impl AsRef<[u8]>) -> Answer {
+        let body = body.as_ref();
+        let length = body.len();
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: {length}\r\n\r\n");
+        self.send([head.as_bytes(), body].concat());
+        self.answer()
+    }
+
     /// Makes sending fail when the server has not read for so long.
     pub fn give_up_writing_after(&mut self, time: Duration) {
         self.socket.set_write_timeout(Some(time)).expect("a socket option");
@@ -212,6 +227,14 @@ impl Client {
     pub fn try_end(&mut self) -> Result<(), String> {
         let left = self.try_drain()?;
         if left.is_empty() { Ok(()) } else { Err(format!("bytes after the end: {}", readable(&left))) }
+    }
+
+    /// Whatever has arrived, but at least one byte of it.
+    pub fn try_some(&mut self) -> Result<Vec<u8>, String> {
+        if self.rest.is_empty() {
+            self.try_more()?;
+        }
+        Ok(std::mem::take(&mut self.rest))
     }
 
     /// Whether anything has arrived that was not yet taken. Does not wait.

@@ -14,6 +14,8 @@ pub mod answer;
 pub mod case;
 pub mod chat;
 pub mod client;
+pub mod frames;
+pub mod hearing;
 pub mod server;
 
 use std::fs;
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use answer::{Answer, Asked, Framing, Head};
 pub use case::{After, Case, case, conform};
 pub use client::Client;
+pub use frames::WebSocket;
+pub use hearing::{Hearing, News, TRANSPORTS, Told, Transport};
 pub use server::{Server, Setup};
 
 /// How long a test waits for what must come. Only a failing test ever waits this long.

@@ -17,7 +17,9 @@ use super::{Scratch, holds_within, until};
 pub struct Setup {
     listen: Vec<String>,
     args: Vec<String>,
-    config: String,
+    settings: String,
+    limits: String,
+    tables: String,
     descriptors: Option<u32>,
 }
 
@@ -34,12 +36,21 @@ impl Setup {
         self
     }
 
-    /// A line under `[limits]` in the configuration file. `value` is TOML: strings bring their quotes.
+    /// A line at the top of the configuration file. `value` is TOML: strings bring their quotes.
+    pub fn setting(mut self, key: &str, value: &str) -> Self {
+        self.settings.push_str(&format!("{key} = {value}\n"));
+        self
+    }
+
+    /// A line under `[limits]` in the configuration file.
     pub fn limit(mut self, key: &str, value: &str) -> Self {
-        if self.config.is_empty() {
-            self.config.push_str("[limits]\n");
-        }
-        self.config.push_str(&format!("{key} = {value}\n"));
+        self.limits.push_str(&format!("{key} = {value}\n"));
+        self
+    }
+
+    /// Lines at the end of the configuration file: a `[[channel]]`, a `[[ticker]]`.
+    pub fn table(mut self, lines: &str) -> Self {
+        self.tables.push_str(lines);
         self
     }
 
@@ -90,8 +101,9 @@ impl Setup {
         for address in listen {
             command.arg("--listen").arg(address);
         }
-        if !self.config.is_empty() {
-            command.arg("--config").arg(scratch.write("encke.toml", &self.config));
+        let config = format!("{}[limits]\n{}{}", self.settings, self.limits, self.tables);
+        if config != "[limits]\n" {
+            command.arg("--config").arg(scratch.write("encke.toml", config));
         }
         let (out, err) = (scratch.path().join("stdout"), scratch.path().join("stderr"));
         let child = command
@@ -212,6 +224,13 @@ impl Server {
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    /// Memory in KiB, shared pages counted in part: what the process really costs.
+    pub fn proportional_kib(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap_or_default();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
         line.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
     }
 

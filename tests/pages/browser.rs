@@ -88,6 +88,20 @@ impl Browser {
         self.post("/window", json!({ "handle": window.0 }));
     }
 
+    /// Closes the current window, and turns to another one.
+    pub(crate) fn close_and_turn_to(&self, window: &Window) {
+        self.must("DELETE", "/window", &Value::Null);
+        self.turn_to(window);
+    }
+
+    /// Pulls the current window's cable out, or puts it in again.
+    pub(crate) fn cut_off(&self, offline: bool) {
+        let network =
+            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.devtools("Network.enable", json!({}));
+        self.devtools("Network.emulateNetworkConditions", network);
+    }
+
     /// Runs the body of a JavaScript function in the page and brings back what it returns. `argument`
     /// is there as `arguments[0]`.
     pub(crate) fn run(&self, script: &str, argument: impl Into<Value>) -> Value {

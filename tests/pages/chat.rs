@@ -51,20 +51,67 @@ fn a_burst_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn what_is_said_while_a_window_is_cut_off_is_read_when_it_is_back() {
+fn what_is_said_while_the_network_is_gone_is_read_when_it_is_back() {
     let (server, browser) = (Server::start(), Browser::start());
-    let (here, there) = two_windows(&server, &browser, "/chat/");
-    cut_off(&browser, true);
+    enter(&server, &browser);
+    server.publish("chat", "before");
+    browser.until("the first line is there", |page| page.texts(WORDS) == ["before"]);
+    browser.cut_off(true);
     browser.until("the window says that it waits", |page| page.text("#state").contains("Reconnecting"));
 
-    browser.turn_to(&here);
-    let all = burst(&browser, 5);
-    browser.until("all is said", |page| page.texts(WORDS) == all);
+    for line in ["one", "two", "three"] {
+        server.publish("chat", line);
+    }
+    assert_eq!(browser.texts(WORDS), ["before"], "it was cut off");
+    browser.cut_off(false);
+    browser.until("all is read", |page| page.texts(WORDS) == ["before", "one", "two", "three"]);
+    assert_eq!(browser.texts(".lost"), [""; 0]);
+}
 
-    browser.turn_to(&there);
-    assert_eq!(browser.texts(WORDS), [""; 0], "it was cut off");
-    cut_off(&browser, false);
-    browser.until("all is read", |page| page.texts(WORDS) == all);
+#[test]
+fn what_the_server_has_forgotten_is_told_and_not_hidden() {
+    let (mut server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    server.publish("chat", "before");
+    browser.until("the first line is there", |page| page.texts(WORDS) == ["before"]);
+
+    // What a server keeps in memory is gone with it.
+    server.kill();
+    server.start_again();
+    browser.until("the gap is shown", |page| page.texts(".lost").len() == 1);
+    browser.until("it is connected again", is_connected);
+    server.publish("chat", "after");
+    browser.until("it goes on", |page| page.texts(WORDS) == ["before", "after"]);
+    assert!(browser.text("#details").contains("1 gap"));
+    assert_eq!(browser.texts(".lost").len(), 1);
+}
+
+#[test]
+fn every_transport_can_be_chosen_and_none_loses_or_repeats_a_line() {
+    let (server, browser) = (Server::start(), Browser::start());
+    enter(&server, &browser);
+    let lines: Vec<String> = (0..300).map(|n| format!("line {n}")).collect();
+    std::thread::scope(|scope| {
+        let talker = scope.spawn(|| {
+            for line in &lines {
+                server.publish("chat", line);
+                std::thread::yield_now();
+            }
+        });
+        for transport in ["poll", "iframe", "ndjson", "events", "websocket", "poll", ""] {
+            choose(&browser, transport);
+            browser.until("the page says how it is connected", |page| {
+                // Left to itself it is back on the best one, whatever was chosen in between.
+                let expected = if transport.is_empty() { "websocket" } else { transport };
+                is_connected(page) && page.text("#details").starts_with(expected)
+            });
+        }
+        talker.join().expect("everything is said");
+    });
+    browser.until("the last line is there", |page| page.texts(WORDS).last() == lines.last());
+    assert_eq!(browser.texts(WORDS), lines);
+    assert_eq!(browser.texts(".lost"), [""; 0]);
+    assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
@@ -217,19 +264,19 @@ fn is_connected(page: &Browser) -> bool {
 fn burst(browser: &Browser, lines: u32) -> Vec<String> {
     let script = "(async () => {
         for (let n = 0; n < arguments[0]; n++) {
-            await fetch('backend.php', { method: 'POST', body: new URLSearchParams({ msg: `line ${n}` }) });
+            await fetch('/channels/chat', { method: 'POST', body: `line ${n}` });
         }
     })()";
     browser.run(script, lines);
     (0..lines).map(|n| format!("line {n}")).collect()
 }
 
-/// Pulls the current window's cable out, or puts it in again.
-fn cut_off(browser: &Browser, offline: bool) {
-    let network =
-        json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-    browser.devtools("Network.enable", json!({}));
-    browser.devtools("Network.emulateNetworkConditions", network);
+/// Chooses a transport by hand; the empty one is automatic.
+fn choose(browser: &Browser, transport: &str) {
+    let choose = "const field = document.querySelector('#transport');
+        field.value = arguments[0];
+        field.dispatchEvent(new Event('change'))";
+    browser.run(choose, transport);
 }
 
 /// Types a line and sends it.

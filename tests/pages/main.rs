@@ -8,9 +8,13 @@
 #![cfg(feature = "shell")]
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests run on the real clock")]
 
+mod article;
 mod browser;
 mod chat;
+mod client;
 mod clock;
+mod events;
 mod looks;
 mod original;
+mod proxy;
 mod server;

@@ -1,11 +1,14 @@
 //! The real server, as a process of its own: started, killed, started again.
 //!
-//! Knows: how `encke` is called, and the first line that it prints. Never learns what it serves.
+//! Knows: how `encke` is called, the first line that it prints, how to publish and to count. Never learns what
+//! is on its pages.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// A running `encke`. Ends, by its process id, when this value does.
 pub(crate) struct Server {
@@ -30,6 +33,40 @@ impl Server {
     /// The address of a page: `path` begins with `/`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Publishes without a browser; returns when the message is in the log.
+    pub(crate) fn publish(&self, channel: &str, text: &str) {
+        let answer = self.exchange("POST", &format!("/channels/{channel}"), text);
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    }
+
+    /// How many subscribers the server has by this transport.
+    pub(crate) fn subscribers(&self, transport: &str) -> u64 {
+        let answer = self.exchange("GET", "/stats", "");
+        let json = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let stats: Value = serde_json::from_str(json).expect("the stats are JSON");
+        stats["subscribers"][transport].as_u64().expect("the stats count subscribers by transport")
+    }
+
+    /// One request on a connection of its own, and all of the answer.
+    fn exchange(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server takes connections");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            self.port,
+            body.len()
+        )
+        .expect("a small request fits the socket");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer is text, and ends");
+        answer
     }
 
     /// Ends the server at once (SIGKILL): its sockets are closed by the kernel, nobody says goodbye.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::engine::Hangup;
+use crate::engine::conn::Phase;
+use crate::wire::json::Publication;
 
 fn post(target: &str, body: &str) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -355,4 +357,43 @@ fn a_websocket_speaks_listens_and_changes_its_mind() {
     assert_eq!(frames(&socket), [format!(r#"{{"id":{},"channel":"b","data":"4"}}"#, FIRST + 5)]);
     world.send_frame(&socket, r#"{"publish":"x","channel":"$clock","ref":2}"#);
     assert!(frames(&socket)[0].starts_with(r#"{"ref":2,"error":{"title":"Forbidden","status":403,"#));
+}
+
+#[test]
+fn a_heartbeat_never_takes_a_cursor_back() {
+    let mut world = World::roomy();
+    let one = world.listen("/channels/a?as=events");
+    let both = world.listen("/channels/a,b?as=events");
+    world.say("elsewhere", "one");
+    world.pass_ms(60_000);
+    let told =
+        |client: &Client| client.read().lines().rev().find_map(|l| l.strip_prefix("id: ").map(str::to_owned));
+    assert_eq!(told(&one), Some(FIRST.to_string()), "all that was said anywhere");
+    assert_eq!(told(&both), Some(FIRST.to_string()));
+    // Published, and not swept when the walk comes by.
+    let speech = Publication { channel: "a".into(), event: None, data: "two".into() };
+    world.engine.publish(&[speech], world.now).unwrap();
+    for client in [&one, &both] {
+        let index = world.engine.crowd.find(client.id).expect("it listens");
+        let Phase::Subscribed(seat) = world.engine.crowd[index].phase else { panic!("it listens") };
+        assert_eq!(world.engine.hub.vouch(seat), None, "news is under way");
+        assert!(world.engine.hub.cursor(seat) >= FIRST);
+    }
+}
+
+#[test]
+fn a_poll_that_was_told_of_a_gap_is_not_sent_back_before_it() {
+    let mut world = World::with(Settings {
+        limits: Limits { history_age_ms: 1_000, ..Limits::default() },
+        ..Settings::default()
+    });
+    world.say("a", "one");
+    world.say("a", "two");
+    world.pass_ms(5_000);
+    for names in ["a", "a,b"] {
+        let answer = world.ask(&get(&format!("/channels/{names}?since={FIRST}"))).read();
+        let last = FIRST + 1;
+        let expected = format!(r#"{{"messages":[],"since":{last},"gap":{{"from":{FIRST},"to":{last}}}}}"#);
+        assert_eq!(body(&answer), expected, "{names}");
+    }
 }
