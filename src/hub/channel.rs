@@ -176,6 +176,15 @@ impl Channel {
         (cursor < floor).then_some(Gap { from: cursor, to })
     }
 
+    /// From where on messages are of interest to one who has everything up to `cursor`: where only the latest
+    /// counts, it alone.
+    pub(super) fn worthwhile(&self, cursor: u64) -> u64 {
+        match self.history.newest() {
+            Some(newest) if self.limits.slow == Slow::Latest => cursor.max(newest.id - 1),
+            _ => cursor,
+        }
+    }
+
     /// Appends the messages after `cursor` up to `target` that fit into `bytes_max`, but at least
     /// one; and before them, if some are gone, the word about it. Returns the gap.
     pub(super) fn gather(
