@@ -111,12 +111,17 @@ impl<S: Socket> Engine<S> {
             return self.answer(index, 204, |head| head.field("Allow", allow).lines(&lines), b"");
         }
         self.crowd.stats.refusals += 1;
-        let text = format!("this method does not work here; try one of {allow}\n");
+        let refusal = Refusal::new(405, format!("this method does not work here; try one of {allow}"));
+        let (kind, body, lines) = if self.crowd[index].marks.has(Mark::ForPrograms) {
+            (PROBLEM, problem(&refusal), self.gate.origin_lines(self.crowd[index].origin).to_vec())
+        } else {
+            (TEXT, format!("{}\n", refusal.detail).into_bytes(), Vec::new())
+        };
         self.answer(
             index,
             405,
-            |head| head.content_type(TEXT).lines(NOSNIFF).field("Allow", allow),
-            text.as_bytes(),
+            |head| head.content_type(kind).lines(NOSNIFF).lines(&lines).field("Allow", allow),
+            &body,
         );
     }
 

@@ -14,6 +14,7 @@ use crate::wire::{text, websocket};
 
 use super::Engine;
 use super::conn::{Mark, Phase, Socket};
+use super::sockets::RETRY;
 
 const JSON: &str = "application/json";
 
@@ -71,6 +72,9 @@ impl<S: Socket> Engine<S> {
             Ok(()) => self.crowd.join_streams(index),
             Err(refusal) if framing.is_poll() => self.refuse(index, refusal),
             // The head is out: all that can be said is to come back later.
+            Err(_) if framing == Framing::Websocket => {
+                self.close_socket(index, websocket::CloseCode::GOING_AWAY, RETRY)
+            }
             Err(_) => self.crowd.leave(index),
         }
     }

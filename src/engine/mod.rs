@@ -241,7 +241,7 @@ impl<S: Socket> Engine<S> {
                 self.crowd.hang_up(index, Hangup::ShutDown)
             }
             Phase::Subscribed(_) | Phase::Echo if conn.marks.has(Mark::Websocket) => {
-                self.close_socket(index, CloseCode::GOING_AWAY, "{\"retry\":2000}");
+                self.close_socket(index, CloseCode::GOING_AWAY, sockets::RETRY);
             }
             Phase::Subscribed(seat) => {
                 self.hub.leave(seat, &mut self.crowd);

@@ -24,6 +24,12 @@ use super::stats::Hangup;
 /// What `/lab/echo` takes: the largest message of the test suites it is there for.
 const LAB_LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 1 << 20 };
 
+/// How much longer a text can be in JSON: each byte as `\u001f`. So the longest message fits, whatever is in it.
+const ESCAPED: usize = 6;
+
+/// What a command may have beside the message's text: names, a type, a ref.
+const COMMAND_BYTES: usize = 16 * 1024;
+
 impl<S: Socket> Engine<S> {
     pub(super) fn begin_echo(&mut self, index: u32, accept: Accept) {
         self.draft.clear();
@@ -38,7 +44,10 @@ impl<S: Socket> Engine<S> {
     pub(super) fn serve_frames(&mut self, index: u32, bytes: &[u8], kept: &mut Option<Box<Reader>>) -> usize {
         let limits = match self.crowd[index].phase {
             Phase::Echo => LAB_LIMITS,
-            _ => Limits { message_bytes_max: 2 * self.crowd.limits.message_bytes_max, ..Limits::default() },
+            _ => Limits {
+                message_bytes_max: ESCAPED * self.crowd.limits.message_bytes_max + COMMAND_BYTES,
+                ..Limits::default()
+            },
         };
         let mut reader = kept.take().unwrap_or_default();
         let mut at = 0;
@@ -191,15 +200,26 @@ impl<S: Socket> Engine<S> {
             }
             None => Since::After(cursor),
         };
+        let done = self.take_seats(index, &channels, since);
+        if done.is_err() && !before.is_empty() {
+            // A mistake changes nothing. If there is no room even for what was there, nothing is left to hold on to.
+            if self.take_seats(index, &before, Since::After(cursor)).is_err() {
+                self.close_socket(index, CloseCode::GOING_AWAY, RETRY);
+            }
+        }
+        done
+    }
+
+    fn take_seats(&mut self, index: u32, channels: &[String], since: Since) -> Result<(), Refusal> {
+        let subscription = Subscription { member: index, channels, framing: Framing::Websocket, since };
         let now = self.crowd.now;
-        let subscription =
-            Subscription { member: index, channels: &channels, framing: Framing::Websocket, since };
         self.hub.subscribe(subscription, &mut self.crowd, now)
     }
 
     /// `{"ref":ANY,"id":ID}` or `{"ref":ANY,"error":{…}}`. What asks for no answer and went well gets none.
     fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<(), Refusal>) {
-        if reference.is_none() && done.is_ok() {
+        let has_left = !matches!(self.crowd[index].phase, Phase::Subscribed(_));
+        if has_left || reference.is_none() && done.is_ok() {
             return;
         }
         let mut json = b"{".to_vec();
@@ -223,6 +243,9 @@ impl<S: Socket> Engine<S> {
         self.send_frame(index, Opcode::Text, &json);
     }
 }
+
+/// The reason of a close that is no goodbye: when to come back, in milliseconds.
+pub(super) const RETRY: &str = "{\"retry\":2000}";
 
 /// How long a silent stream whose peer closed its half is kept, in milliseconds.
 const HALF_CLOSED_MS: u64 = 5_000;

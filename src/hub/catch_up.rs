@@ -236,6 +236,10 @@ impl Hub {
         let mut pieces = 0;
         loop {
             batch.clear();
+            if self.is_too_slow(listener) {
+                members.part_from_slow(self.several[listener as usize].member);
+                break;
+            }
             let gap = self.gather_several(listener, &mut batch);
             let floor = self.floor_of(listener);
             let head = self.log.head();
@@ -283,10 +287,22 @@ impl Hub {
         self.draft = batch;
     }
 
-    /// Up to where messages are gone in at least one of a listener's channels.
+    /// Up to where messages are gone, and missed, in at least one of a listener's channels.
     fn floor_of(&self, listener: u32) -> u64 {
         let seats = self.several[listener as usize].seats.iter();
-        seats.map(|&(key, _)| self.channels[key as usize].history.floor()).max().unwrap_or(0)
+        let channels = seats.map(|&(key, _)| &self.channels[key as usize]);
+        let missed = channels.filter(|channel| channel.limits.slow != Slow::Latest);
+        missed.map(|channel| channel.history.floor()).max().unwrap_or(0)
+    }
+
+    /// Whether a stream has lost messages of a channel that does not wait.
+    fn is_too_slow(&self, listener: u32) -> bool {
+        let one = &self.several[listener as usize];
+        let known = one.cursor.max(one.told);
+        let mut channels = one.seats.iter().map(|&(key, _)| &self.channels[key as usize]);
+        !one.framing.is_poll()
+            && channels
+                .any(|channel| channel.limits.slow == Slow::Disconnect && channel.history.floor() > known)
     }
 
     /// Appends what comes next for a listener, over all its channels in the order of the log. Returns the gap, if

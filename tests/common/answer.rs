@@ -78,7 +78,6 @@ impl Head {
         for name in [
             "allow",
             "cache-control",
-            "connection",
             "content-length",
             "content-type",
             "date",
@@ -111,8 +110,10 @@ impl Head {
     }
 
     fn closing(&self, asked: Asked) -> bool {
-        let options = self.field("connection").unwrap_or("").to_ascii_lowercase();
-        let mut options = options.split(',').map(str::trim);
+        // A list, which may stand in several lines (RFC 9110 §5.3).
+        let lines = self.fields.iter().filter(|(name, _)| name == "connection");
+        let options: Vec<String> = lines.map(|(_, value)| value.to_ascii_lowercase()).collect();
+        let mut options = options.iter().flat_map(|line| line.split(',')).map(str::trim);
         if asked.old { !options.any(|o| o == "keep-alive") } else { options.any(|o| o == "close") }
     }
 
