@@ -49,9 +49,9 @@ pub struct Settings {
     /// browser's spelling: they can be compared as bytes. `*` lets every page read, but never with
     /// credentials. Default: none, and so only our own pages.
     pub origins: Vec<String>,
-    /// How long a stream may be silent before something is sent that means nothing, in milliseconds;
-    /// 0: for ever. Default 25 s: below the 30 s after which the first proxies lose patience, and the
-    /// only way to find a peer that vanished without a word.
+    /// How long a stream may be silent before something is sent that means nothing, in milliseconds, once
+    /// more as long at the most; 0: for ever. Default 25 s: below half of the minute after which most proxies
+    /// lose patience, and the only way to find a peer that vanished without a word.
     #[cfg_attr(feature = "shell", serde(rename = "heartbeat", deserialize_with = "file::time_ms"))]
     pub heartbeat_ms: u64,
     /// How long a native long poll is held before it is answered with an empty list, in milliseconds.

@@ -110,7 +110,7 @@ impl<S: Socket> Engine<S> {
             draft: Vec::new(),
             poll_timeout_ms: settings.poll_timeout_ms,
             lab: settings.lab,
-            walk: Walk::new(settings.heartbeat_ms),
+            walk: Walk::new(settings.heartbeat_ms, settings.limits.write_timeout_ms),
             began: now,
             closing: false,
         }

@@ -103,7 +103,7 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Name, kind and value of everything that is one number.
-    fn numbers(&self) -> [(&'static str, &'static str, u64); 18] {
+    fn numbers(&self) -> [(&'static str, &'static str, u64); 19] {
         let (stats, hub) = (&self.crowd.stats, self.hub.stats());
         [
             ("uptime_seconds", "gauge", (self.crowd.now.mono_us - self.began.mono_us) / 1_000_000),
@@ -122,6 +122,7 @@ impl<S: Socket> Engine<S> {
             ("bytes", "counter", stats.bytes),
             ("blocked", "counter", stats.blocked),
             ("ticks", "counter", stats.ticks),
+            ("ticks_skipped", "counter", stats.ticks_skipped),
             ("gaps", "counter", hub.gaps),
             ("evicted", "counter", hub.evicted),
         ]

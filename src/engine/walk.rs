@@ -11,21 +11,26 @@ use super::Engine;
 use super::conn::{Mark, Phase, Socket};
 use super::stats::Hangup;
 
-/// Slots looked at in one step.
+/// Slots looked at in one step, unless there are so many that steps would have to be less than a millisecond apart.
 const STEP: u32 = 64;
 
 /// Where the walk is.
 pub(super) struct Walk {
-    /// How long a round takes, in milliseconds; 0 if there are no heartbeats.
+    /// How long a round takes, in milliseconds.
     period_ms: u64,
+    /// Whether it gives signs of life, or only looks for those who have stalled.
+    has_heartbeats: bool,
     next_slot: u32,
     /// When the next step is due; nothing while there are no streams.
     next_ms: Option<u64>,
 }
 
 impl Walk {
-    pub(super) fn new(period_ms: u64) -> Self {
-        Walk { period_ms, next_slot: 0, next_ms: None }
+    /// A walk of one round per heartbeat; without heartbeats (0), as often as needed to find out who has stalled.
+    pub(super) fn new(heartbeat_ms: u64, write_timeout_ms: u64) -> Self {
+        let has_heartbeats = heartbeat_ms > 0;
+        let period_ms = if has_heartbeats { heartbeat_ms } else { write_timeout_ms };
+        Walk { period_ms, has_heartbeats, next_slot: 0, next_ms: None }
     }
 
     /// When the next step is due, in milliseconds of the monotonic clock.
@@ -37,18 +42,20 @@ impl Walk {
 impl<S: Socket> Engine<S> {
     pub(super) fn take_a_walk(&mut self) {
         let now_ms = self.crowd.now.mono_ms();
-        if self.walk.period_ms == 0 || self.crowd.streams == 0 {
+        if self.crowd.streams == 0 {
             self.walk.next_ms = None;
             return;
         }
-        let steps = u64::from(self.crowd.slots().div_ceil(STEP)).max(1);
-        let pause_ms = (self.walk.period_ms / steps).max(1);
+        let slots = self.crowd.slots();
+        let step = STEP
+            .max(u32::try_from(u64::from(slots) / self.walk.period_ms).map_or(u32::MAX, |slots| slots + 1));
+        let pause_ms = (self.walk.period_ms / u64::from(slots.div_ceil(step).max(1))).max(1);
         let due_ms = *self.walk.next_ms.get_or_insert(now_ms + pause_ms);
         if due_ms > now_ms {
             return;
         }
-        let (indices, next) = self.crowd.some_from(self.walk.next_slot, STEP);
-        self.walk.next_slot = if next >= self.crowd.slots() { 0 } else { next };
+        let (indices, next) = self.crowd.some_from(self.walk.next_slot, step);
+        self.walk.next_slot = if next >= slots { 0 } else { next };
         self.walk.next_ms = Some((due_ms + pause_ms).max(now_ms));
         for index in indices {
             self.visit(index);
@@ -67,6 +74,9 @@ impl<S: Socket> Engine<S> {
             if conn.outbox.stalled_ms(now_ms) >= stalled_ms_max {
                 self.crowd.hang_up(index, Hangup::Stalled);
             }
+            return;
+        }
+        if !self.walk.has_heartbeats {
             return;
         }
         let Some(cursor) = self.hub.vouch(seat) else { return };

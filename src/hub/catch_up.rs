@@ -113,6 +113,14 @@ impl Hub {
         let head = self.log.head();
         let channel = &mut self.channels[key as usize];
         let section = channel.enter(&framing)?;
+        let (mut cursor, mut lost) = (cursor, lost);
+        if channel.limits.slow == Slow::Latest {
+            lost = None;
+        } else if channel.limits.slow == Slow::Disconnect && !framing.is_poll() {
+            // Only who is too slow is parted from. Who comes back late is told what is gone, or would come back for ever.
+            lost = lost.or(channel.gap(cursor));
+            cursor = cursor.max(channel.history.floor());
+        }
         if framing.is_poll() {
             let mut batch = Batch::default();
             let gap = channel.gather(cursor, head, &framing, POLL_BYTES, &mut batch);
@@ -252,6 +260,8 @@ impl Hub {
             };
             let member = one.member;
             if one.framing.is_poll() {
+                // With its last message as a cursor it would hear of the same gap again.
+                let reached = if gap.is_some() && batch.bytes.len() < POLL_BYTES { head } else { reached };
                 let mut answers = Answers::poll(&batch, reached, gap);
                 self.stats.gaps += u64::from(gap.is_some());
                 self.drop_listener(listener);

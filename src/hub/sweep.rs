@@ -38,8 +38,9 @@ pub(super) struct Sweep {
     since_us: u64,
     /// The kinds of framing, a bit each, whose last member was served since somebody asked.
     served: u8,
-    /// Deliveries so far.
+    /// Deliveries so far, and how many of them told of a gap.
     deliveries: u64,
+    gaps: u64,
 }
 
 /// What a sweep brings.
@@ -91,6 +92,7 @@ impl Channel {
             since_us: 0,
             served: 0,
             deliveries: 0,
+            gaps: 0,
         });
         if matches!(sweep.what, What::Messages) {
             sweep.since_us = std::mem::take(&mut self.waiting_us);
@@ -159,6 +161,7 @@ impl Channel {
         while sweep.section + 1 < sweep.ends.len() {
             let end = sweep.ends[sweep.section];
             let index = sweep.section as u8;
+            let before = done;
             if let Some(answers) = &mut sweep.load.answers {
                 while done < budget {
                     let section = &mut self.sections[sweep.section];
@@ -170,6 +173,9 @@ impl Channel {
                 }
             } else if !sweep.load.batch.is_empty() {
                 done += self.walk_streams(sweep, channel, budget - done, members);
+            }
+            if sweep.load.gap.is_some() {
+                sweep.gaps += (done - before) as u64;
             }
             if done >= budget {
                 return done;
@@ -273,7 +279,10 @@ impl Hub {
         if sweep.section < several || sweep.place != sweep.ends[several] {
             channel.sweep = Some(sweep);
         } else {
+            let before = channel.history.bytes();
             channel.end_sweep(sweep.target, key, members);
+            self.history_bytes -= before - channel.history.bytes();
+            self.stats.gaps += sweep.gaps;
             self.stats.sweeps.count(sweep.deliveries);
             self.close_several_holes(key);
         }

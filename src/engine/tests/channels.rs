@@ -1,6 +1,7 @@
 //! Channels: every transport, cursors, slow readers, ticks.
 
 use super::*;
+use crate::config::{ChannelRule, Slow};
 use crate::engine::Hangup;
 use crate::engine::conn::Phase;
 use crate::wire::json::Publication;
@@ -409,4 +410,30 @@ fn a_farewell_that_finds_nobody_gives_the_seat_back_once() {
         assert!(socket.is_gone());
     }
     assert_eq!(world.engine.hub.channels(), 0);
+}
+
+#[test]
+fn a_late_comer_to_a_channel_that_does_not_wait_is_told_and_stays() {
+    let rule = ChannelRule { slow: Slow::Disconnect, ..ChannelRule::new("a".parse().unwrap()) };
+    let limits = Limits { history_messages_max: 2, ..Limits::default() };
+    let mut world = World::with(Settings { channels: vec![rule], limits, ..Settings::default() });
+    for text in ["one", "two", "three"] {
+        world.say("a", text);
+    }
+    let late = world.ask(&get(&format!("/channels/a?as=ndjson&since={}", FIRST - 1)));
+    assert_eq!(body(&late.read()).lines().count(), 3, "the gap and what is left");
+    world.say("a", "four");
+    assert_eq!(late.read().lines().count(), 1);
+}
+
+#[test]
+fn deleting_costs_the_budget_nothing() {
+    let mut world = World::roomy();
+    let listener = world.listen("/channels/a?as=ndjson");
+    for _ in 0..20 {
+        world.say("a", "x");
+        world.ask("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    assert_eq!(listener.read().lines().count(), 40);
+    assert_eq!(world.engine.hub.history_bytes(), 0);
 }
