@@ -20,13 +20,14 @@ const SETTINGS: &str = "heartbeat = \"0s\"\n[limits]\nbulk-bytes-max = \"4MiB\"\
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
-    publisher: TcpStream,
+    /// Opened when it is first needed: a server parts from who connects and says nothing.
+    publisher: Option<TcpStream>,
 }
 
 impl Server {
     /// The binary that was just built.
     pub fn encke() -> Self {
-        let settings = directory().join("fanout.toml");
+        let settings = directory().join("encke-of-fanout.toml");
         fs::write(&settings, SETTINGS).expect("the target directory can be written to");
         let settings = settings.to_str().expect("a path of ours");
         let arguments = ["--listen", "127.0.0.1:0", "--log-level", "error", "--config", settings];
@@ -35,7 +36,7 @@ impl Server {
 
     /// The C program beside this file, compiled now.
     pub fn floor() -> Self {
-        let binary = directory().join("fanout-floor");
+        let binary = directory().join("floor-of-fanout");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fanout/floor.c");
         let compiled = Command::new("cc").args(["-O2", "-o"]).arg(&binary).arg(source).status();
         assert!(compiled.is_ok_and(|status| status.success()), "the floor needs a C compiler");
@@ -56,9 +57,7 @@ impl Server {
         let address =
             line.trim().rsplit_once("http://").and_then(|(_, rest)| rest.trim_end_matches('/').parse().ok());
         let address = address.unwrap_or_else(|| panic!("not an announcement: {line:?}"));
-        let publisher = TcpStream::connect(address).expect("it listens");
-        publisher.set_nodelay(true).expect("it is TCP");
-        Server { child, address, publisher }
+        Server { child, address, publisher: None }
     }
 
     /// Asks for something with a body. Whoever asks reads the [`answer`](Server::answer) before he asks again.
@@ -69,7 +68,15 @@ impl Server {
         )
         .into_bytes();
         request.extend_from_slice(body);
-        self.publisher.write_all(&request).expect("it reads");
+        self.publisher().write_all(&request).expect("it reads");
+    }
+
+    fn publisher(&mut self) -> &mut TcpStream {
+        self.publisher.get_or_insert_with(|| {
+            let publisher = TcpStream::connect(self.address).expect("it listens");
+            publisher.set_nodelay(true).expect("it is TCP");
+            publisher
+        })
     }
 
     /// Waits for the answer; all of them are short enough to come in one piece or two.
@@ -77,7 +84,7 @@ impl Server {
         let mut answer = Vec::new();
         let mut scratch = vec![0; 1 << 16];
         loop {
-            let n = self.publisher.read(&mut scratch).expect("it answers");
+            let n = self.publisher().read(&mut scratch).expect("it answers");
             assert!(n > 0, "the server closed the publisher's connection");
             answer.extend_from_slice(&scratch[..n]);
             let text = String::from_utf8_lossy(&answer);
