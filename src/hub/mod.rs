@@ -245,7 +245,7 @@ impl Hub {
         let before = channel.history.bytes();
         channel.history.forget_through(u64::MAX);
         self.history_bytes -= before - channel.history.bytes();
-        channel.deleted = id;
+        channel.aside().deleted = id;
         self.append(key, Message { id, event: Some("deleted".into()), data: "".into() }, now);
         Some(id)
     }
@@ -259,8 +259,9 @@ impl Hub {
             channel.swept = message.id - 1;
         }
         channel.head = message.id;
-        if channel.waiting_us == 0 {
-            channel.waiting_us = now.mono_us;
+        let waiting_us = &mut channel.aside().waiting_us;
+        if *waiting_us == 0 {
+            *waiting_us = now.mono_us;
         }
         channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
         self.history_bytes = self.history_bytes + channel.history.bytes() - before;
