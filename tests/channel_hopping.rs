@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use common::frames::{UPGRADE, WebSocket};
 use common::{
-    Client, Dice, Hearing, News, Server, Setup, TRANSPORTS, Told, Transport, let_pass, readable, unix_s,
-    until,
+    Client, Dice, Hearing, News, Server, Setup, TRANSPORTS, Told, Transport, let_pass, readable, stopwatch,
+    unix_s, until,
 };
 
 const CHANNELS: usize = 20;
@@ -72,7 +72,7 @@ impl Game {
             start: id_of(first.text()),
             server,
             seed,
-            began: Instant::now(),
+            began: stopwatch(),
             published: AtomicUsize::new(0),
             hops: AtomicUsize::new(0),
             messages_per_hop,
@@ -226,7 +226,7 @@ impl Hopper {
     fn new(game: &Game, number: usize) -> Self {
         let mut dice = Dice(game.seed.wrapping_mul(31).wrapping_add(number as u64));
         // A third have one channel, which is a path of its own through the server.
-        let most = if number % 3 == 0 { 1 } else { 1 + dice.below(8) };
+        let most = if number.is_multiple_of(3) { 1 } else { 1 + dice.below(8) };
         let names: BTreeSet<String> = (0..most).map(|_| format!("c{}", dice.below(CHANNELS))).collect();
         Hopper {
             names: names.into_iter().collect(),

@@ -6,17 +6,16 @@
 
 mod common;
 
-use std::time::Instant;
-
 use common::frames::{
     BINARY, CLOSE, CONTINUATION, FIN, Heard, PING, PONG, TEXT, UPGRADE, close, frame, head, text,
 };
-use common::{Client, Server, Setup, WebSocket, let_pass};
+use common::{Client, Server, Setup, WebSocket, let_pass, stopwatch};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Longer than the server may take to close TCP after a close frame.
-const CLOSE_MOST_MS: u128 = 2_000;
+/// The server closes TCP within 2 s of a close frame. A bound that only one which does not close reaches: the machine
+/// may be busy.
+const CLOSE_MOST_MS: u128 = 10_000;
 
 fn say(server: &Server, channel: &str, text: &str) {
     assert_eq!(Client::connect(server).post(&format!("/channels/{channel}"), text).status(), 201);
@@ -42,10 +41,10 @@ fn is_closed_with(server: &Server, name: &str, target: &str, bytes: &[u8], code:
                 other => panic!("{name}, way {way}: {other:?} instead of a close with {code}"),
             }
         }
-        let start = Instant::now();
+        let start = stopwatch();
         // The server may reset what it did not read.
         let _ = socket.client.try_drain();
-        assert!(start.elapsed().as_millis() < CLOSE_MOST_MS * 5, "{name}: it does not hang up");
+        assert!(start.elapsed().as_millis() < CLOSE_MOST_MS, "{name}: it does not hang up");
     }
 }
 
@@ -267,9 +266,9 @@ fn a_close_is_answered_once_and_nothing_behind_it_is_heard() {
         let mut socket = WebSocket::open(&server, "/lab/echo", b"");
         socket.send([close(code), text("too late"), frame(FIN | PING, b"too late")].concat());
         assert_eq!(socket.hear(), Heard::Close(Some(code), String::new()));
-        let start = Instant::now();
+        let start = stopwatch();
         socket.ends();
-        assert!(start.elapsed().as_millis() < CLOSE_MOST_MS * 5, "it does not hang up after {code}");
+        assert!(start.elapsed().as_millis() < CLOSE_MOST_MS, "it does not hang up after {code}");
     }
     let mut socket = WebSocket::open(&server, "/channels/a", &frame(FIN | CLOSE, b""));
     assert!(matches!(socket.hear(), Heard::Close(None | Some(1000), _)));
