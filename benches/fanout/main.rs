@@ -134,8 +134,7 @@ struct Side {
 
 impl Side {
     fn new(server: Server, is_floor: bool, count: usize, target: &str) -> Self {
-        let crowd =
-            Crowd::gather(&Invitation { address: server.address, count, first: 0, target, deaf: 0 });
+        let crowd = Crowd::gather(&Invitation { address: server.address, count, first: 0, target, deaf: 0 });
         Side { server, crowd, is_floor, cpu_ns: Vec::new(), last_ns: Vec::new() }
     }
 
@@ -289,8 +288,13 @@ fn slow(options: &Options) {
     let (connections, messages) = (options.connections(50), options.messages(3_200));
     let mut server = Server::encke();
     let target = "/channels/news?as=ndjson";
-    let mut crowd =
-        Crowd::gather(&Invitation { address: server.address, count: connections, first: 0, target, deaf: 10 });
+    let mut crowd = Crowd::gather(&Invitation {
+        address: server.address,
+        count: connections,
+        first: 0,
+        target,
+        deaf: 10,
+    });
     let reading = connections - connections.div_ceil(10);
     let data = "x".repeat(62_500);
     let mut say = |server: &mut Server, times: usize| {

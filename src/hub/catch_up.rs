@@ -159,7 +159,7 @@ impl Hub {
         };
         let one = Several { member, framing, seats: Box::default(), cursor, told, lost, behind: false };
         let listener = self.several.insert(one) as u32;
-        let seats = keys.iter().map(|&key| (key, self.channels[key as usize].several.join(listener)));
+        let seats = keys.iter().map(|&key| (key, self.channels[key as usize].aside().several.join(listener)));
         self.several[listener as usize].seats = seats.collect();
         members.reseat(member, Seat::Several { key: listener });
         self.catch_up_several(listener, members);
@@ -319,7 +319,7 @@ impl Hub {
         let cursor = self.cursor(Seat::Several { key: listener });
         let one = self.several.remove(listener as usize);
         for &(key, place) in &one.seats {
-            self.channels[key as usize].several.leave(place);
+            self.channels[key as usize].aside().several.leave(place);
             self.forget_if_empty(key);
         }
         cursor
@@ -328,8 +328,9 @@ impl Hub {
     /// Closes the holes in a channel's row of those with several, unless a sweep is under way.
     pub(super) fn close_several_holes(&mut self, key: u32) {
         let several = &mut self.several;
-        if let Some(channel) = self.channels.get_mut(key as usize).filter(|channel| channel.sweep.is_none()) {
-            channel.several.close_holes(|listener, place| {
+        let channel = self.channels.get_mut(key as usize).filter(|channel| channel.sweep().is_none());
+        if let Some(aside) = channel.and_then(|channel| channel.aside.as_mut()) {
+            aside.several.close_holes(|listener, place| {
                 let seats = several[listener as usize].seats.iter_mut();
                 seats.filter(|(channel, _)| *channel == key).for_each(|seat| seat.1 = place);
             });

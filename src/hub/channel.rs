@@ -29,7 +29,21 @@ pub(super) struct Channel {
     /// Invariant: every member of a section has, or was offered, everything up to here, and
     /// nothing after it. `swept <= head`; they differ only while the channel is active.
     pub(super) swept: u64,
-    pub(super) sections: Vec<Section>,
+    /// Nearly always one.
+    pub(super) sections: Box<[Section]>,
+    pub(super) aside: Option<Box<Aside>>,
+    /// Which ticker ticks here.
+    pub(super) ticker: Option<u16>,
+    /// Whether the hub's queue of active channels holds this one.
+    pub(super) queued: bool,
+}
+
+/// A private channel for each user is common, and idle: its size is a product, too.
+const _: () = assert!(size_of::<Channel>() <= 88 && size_of::<Section>() <= 56);
+
+/// What most channels have no use for while they are idle.
+#[derive(Default)]
+pub(super) struct Aside {
     /// Keys of those who listen to other channels as well.
     pub(super) several: Row,
     /// Who came while a sweep was under way.
@@ -37,13 +51,12 @@ pub(super) struct Channel {
     pub(super) sweep: Option<Box<Sweep>>,
     /// A tick that was not swept yet. A newer one replaces it.
     pub(super) tick: Option<Box<str>>,
-    /// Which ticker ticks here.
-    pub(super) ticker: Option<u16>,
-    /// Whether the hub's queue of active channels holds this one.
-    pub(super) queued: bool,
     /// Everything up to here was deleted, as soon as it is swept.
     pub(super) deleted: u64,
 }
+
+/// The row of those with several channels, where there are none.
+const NOBODY: &Row = &Row::EMPTY;
 
 /// Subscribers that are sent the same bytes.
 pub(super) struct Section {
@@ -68,20 +81,42 @@ impl Channel {
             history: History::new(floor),
             head: floor,
             swept: floor,
-            sections: Vec::new(),
-            several: Row::default(),
-            beside: Vec::new(),
-            sweep: None,
-            tick: None,
+            sections: Box::default(),
+            aside: None,
             ticker,
             queued: false,
-            deleted: 0,
         }
     }
 
     /// Whether every member of a section has everything.
     pub(super) fn at_rest(&self) -> bool {
-        self.sweep.is_none() && self.swept == self.head
+        self.swept == self.head && self.sweep().is_none()
+    }
+
+    /// What is kept aside, and room for it if there was none.
+    pub(super) fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
+    /// The sweep under way.
+    pub(super) fn sweep(&self) -> Option<&Sweep> {
+        self.aside.as_ref()?.sweep.as_deref()
+    }
+
+    /// The row of those who listen to other channels as well.
+    pub(super) fn several(&self) -> &Row {
+        self.aside.as_ref().map_or(NOBODY, |aside| &aside.several)
+    }
+
+    /// Gives back the room for what is not there any more.
+    pub(super) fn tidy(&mut self) {
+        self.aside.take_if(|aside| {
+            aside.several.len() == 0
+                && aside.beside.is_empty()
+                && aside.sweep.is_none()
+                && aside.tick.is_none()
+                && aside.deleted == 0
+        });
     }
 
     /// Makes room for one more subscriber of this framing. Returns its section.
@@ -99,7 +134,7 @@ impl Channel {
         let section = Section { framing: framing.clone(), row: Row::default(), users: 0 };
         // A sweep under way counts sections; so none is given away before it ends.
         let free =
-            self.sections.iter().position(|section| section.users == 0).filter(|_| self.sweep.is_none());
+            self.sections.iter().position(|section| section.users == 0).filter(|_| self.sweep().is_none());
         if let Some(index) = free {
             self.sections[index] = section;
             return Ok(index);
@@ -110,8 +145,8 @@ impl Channel {
                 "too many different callbacks listen to this channel; try again later",
             ));
         }
-        self.sections.reserve_exact(1);
-        self.sections.push(section);
+        let before = std::mem::take(&mut self.sections);
+        self.sections = before.into_iter().chain([section]).collect();
         Ok(self.sections.len() - 1)
     }
 
@@ -121,9 +156,15 @@ impl Channel {
             let place = self.sections[usize::from(section)].row.join(member);
             Seat::Section { section, channel, place }
         } else {
-            self.beside.push(Beside { member, section, cursor });
-            Seat::Beside { section, channel, place: (self.beside.len() - 1) as u32 }
+            self.wait_beside(channel, Beside { member, section, cursor })
         }
+    }
+
+    /// Seats somebody until the sweep under way has ended.
+    pub(super) fn wait_beside(&mut self, channel: u32, one: Beside) -> Seat {
+        let (section, beside) = (one.section, &mut self.aside().beside);
+        beside.push(one);
+        Seat::Beside { section, channel, place: (beside.len() - 1) as u32 }
     }
 
     /// Frees the place, if the seat is one; the subscriber stays in the section's count. Returns its cursor.
@@ -131,7 +172,7 @@ impl Channel {
         let cursor = self.cursor_of(seat);
         match seat {
             Seat::Section { section, channel, place } => {
-                let idle = self.sweep.is_none();
+                let idle = self.sweep().is_none();
                 let row = &mut self.sections[usize::from(section)].row;
                 row.leave(place);
                 if idle {
@@ -141,8 +182,9 @@ impl Channel {
                 }
             }
             Seat::Beside { channel, place, .. } => {
-                self.beside.swap_remove(place as usize);
-                if let Some(moved) = self.beside.get(place as usize) {
+                let beside = &mut self.aside().beside;
+                beside.swap_remove(place as usize);
+                if let Some(moved) = beside.get(place as usize) {
                     members.reseat(moved.member, Seat::Beside { section: moved.section, channel, place });
                 }
             }
@@ -159,11 +201,14 @@ impl Channel {
     /// What the subscriber in a seat has.
     pub(super) fn cursor_of(&self, seat: Seat) -> u64 {
         match seat {
-            Seat::Section { section, place, .. } => match &self.sweep {
+            Seat::Section { section, place, .. } => match self.sweep() {
                 Some(sweep) if sweep.has_passed(section, place) => sweep.target,
                 _ => self.swept,
             },
-            Seat::Beside { place, .. } => self.beside[place as usize].cursor,
+            Seat::Beside { place, .. } => {
+                let aside = self.aside.as_ref().expect("a place beside is kept aside");
+                aside.beside[place as usize].cursor
+            }
             Seat::Behind { cursor, .. } => cursor,
             Seat::None | Seat::Several { .. } => unreachable!("this seat is in no single channel"),
         }
@@ -207,7 +252,7 @@ impl Channel {
 
     /// How many subscribers there are.
     pub(super) fn subscribers(&self) -> usize {
-        self.sections.iter().map(|section| section.users as usize).sum::<usize>() + self.several.len()
+        self.sections.iter().map(|section| section.users as usize).sum::<usize>() + self.several().len()
     }
 
     /// Whether nobody would miss it.

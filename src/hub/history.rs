@@ -15,12 +15,23 @@ use crate::log::Message;
 /// A channel's retained messages, oldest first.
 #[derive(Debug)]
 pub struct History {
-    /// Invariant: ids strictly increase from front to back, and all are above `floor`.
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    /// Every message of this channel with a greater id is in `entries`.
+    /// Nothing in most channels there are: nothing was said there lately.
+    tail: Option<Box<Tail>>,
+    /// Every message of this channel with a greater id is in the tail.
     floor: u64,
 }
+
+/// Invariant: ids strictly increase from front to back, and all are above the floor. Not empty.
+#[derive(Debug)]
+struct Tail {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+const _: () = assert!(size_of::<History>() == 16);
+
+/// The entries of a history that has none.
+const NO_ENTRIES: &VecDeque<Entry> = &VecDeque::new();
 
 #[derive(Debug)]
 struct Entry {
@@ -32,18 +43,17 @@ struct Entry {
 impl History {
     /// An empty history that answers for everything after `floor`.
     pub fn new(floor: u64) -> Self {
-        History { entries: VecDeque::new(), bytes: 0, floor }
+        History { tail: None, floor }
     }
 
     /// Appends, and drops from the front whatever no longer fits. The newest message always
     /// fits, however large: those who wait for it have not read it yet.
     pub fn push(&mut self, message: Rc<Message>, now_ms: u64, limits: &ChannelLimits) {
         debug_assert!(message.id > self.newest().map_or(self.floor, |newest| newest.id));
-        self.bytes += message.weight();
-        self.entries.push_back(Entry { message, stored_ms: now_ms });
-        while self.entries.len() > limits.messages_max
-            || self.bytes > limits.bytes_max && self.entries.len() > 1
-        {
+        let tail = self.tail.get_or_insert_with(|| Box::new(Tail { entries: VecDeque::new(), bytes: 0 }));
+        tail.bytes += message.weight();
+        tail.entries.push_back(Entry { message, stored_ms: now_ms });
+        while self.len() > limits.messages_max || self.bytes() > limits.bytes_max && self.len() > 1 {
             self.drop_oldest();
         }
         self.expire(now_ms, limits);
@@ -51,7 +61,7 @@ impl History {
 
     /// Drops what is too old. Returns when to look again, in milliseconds of the monotonic clock.
     pub fn expire(&mut self, now_ms: u64, limits: &ChannelLimits) -> Option<u64> {
-        while let Some(oldest) = self.entries.front() {
+        while let Some(oldest) = self.entries().front() {
             let expires_ms = oldest.stored_ms.saturating_add(limits.age_ms);
             if expires_ms > now_ms {
                 return Some(expires_ms);
@@ -68,13 +78,20 @@ impl History {
 
     /// The retained messages after `cursor`, oldest first.
     pub fn after(&self, cursor: u64) -> impl Iterator<Item = &Rc<Message>> {
-        let position = self.entries.partition_point(|entry| entry.message.id <= cursor);
-        self.entries.range(position..).map(|entry| &entry.message)
+        let entries = self.entries();
+        // Nearly always only the last one is asked for, or nothing: that needs no search.
+        let position = match entries.len().checked_sub(2).map(|i| entries[i].message.id) {
+            Some(last_but_one) if last_but_one <= cursor => {
+                entries.len() - usize::from(entries[entries.len() - 1].message.id > cursor)
+            }
+            _ => entries.partition_point(|entry| entry.message.id <= cursor),
+        };
+        entries.range(position..).map(|entry| &entry.message)
     }
 
     /// The ids of the retained messages, newest first.
     pub fn ids_backwards(&self) -> impl Iterator<Item = u64> {
-        self.entries.iter().rev().map(|entry| entry.message.id)
+        self.entries().iter().rev().map(|entry| entry.message.id)
     }
 
     /// The position below which messages may be missing.
@@ -84,12 +101,12 @@ impl History {
 
     /// What the retained messages weigh, in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.tail.as_ref().map_or(0, |tail| tail.bytes)
     }
 
     /// How many messages are retained.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Drops everything up to the message `id`, that one included.
@@ -102,35 +119,43 @@ impl History {
     /// Drops messages from the front until at most `bytes` are left, but never the newest: those
     /// who wait for it have not read it yet. Returns how many went.
     pub fn shrink_to(&mut self, bytes: usize) -> usize {
-        let before = self.entries.len();
-        while self.bytes > bytes && self.entries.len() > 1 {
+        let before = self.len();
+        while self.bytes() > bytes && self.len() > 1 {
             self.drop_oldest();
         }
-        before - self.entries.len()
+        before - self.len()
     }
 
     /// The oldest retained message.
     pub fn oldest(&self) -> Option<&Rc<Message>> {
-        self.entries.front().map(|entry| &entry.message)
+        self.entries().front().map(|entry| &entry.message)
     }
 
     /// The newest retained message.
     pub fn newest(&self) -> Option<&Rc<Message>> {
-        self.entries.back().map(|entry| &entry.message)
+        self.entries().back().map(|entry| &entry.message)
     }
 
     /// Whether no message is retained.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.tail.is_none()
+    }
+
+    fn entries(&self) -> &VecDeque<Entry> {
+        self.tail.as_ref().map_or(NO_ENTRIES, |tail| &tail.entries)
     }
 
     fn drop_oldest(&mut self) {
-        let oldest = self.entries.pop_front().expect("only a history over its limits is asked to drop");
-        self.bytes -= oldest.message.weight();
+        let tail = self.tail.as_mut();
+        let Tail { entries, bytes } = &mut **tail.expect("only a history over its limits is asked to drop");
+        let oldest = entries.pop_front().expect("a tail is not empty");
+        *bytes -= oldest.message.weight();
         self.floor = oldest.message.id;
-        // A burst must not leave its high-water mark allocated in every channel it touched.
-        if self.entries.len() * 4 < self.entries.capacity() && self.entries.capacity() > 8 {
-            self.entries.shrink_to(self.entries.len() * 2);
+        if entries.is_empty() {
+            self.tail = None;
+        } else if entries.len() * 4 < entries.capacity() && entries.capacity() > 8 {
+            // A burst must not leave its high-water mark allocated in every channel it touched.
+            entries.shrink_to(entries.len() * 2);
         }
     }
 }
@@ -148,7 +173,7 @@ mod tests {
     }
 
     fn ids(history: &History) -> Vec<u64> {
-        history.entries.iter().map(|entry| entry.message.id).collect()
+        history.entries().iter().map(|entry| entry.message.id).collect()
     }
 
     #[test]

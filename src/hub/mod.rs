@@ -221,7 +221,7 @@ impl Hub {
         let before = channel.history.bytes();
         channel.history.forget_through(u64::MAX);
         self.history_bytes -= before - channel.history.bytes();
-        channel.deleted = id;
+        channel.aside().deleted = id;
         self.append(key, Message { id, event: Some("deleted".into()), data: "".into() }, now);
         Some(id)
     }

@@ -5,6 +5,9 @@
 //! keeps its meaning while others come and go: places are counted from the first there ever
 //! was, and who leaves from the middle leaves a hole. Holes close when they are the majority.
 //!
+//! Most rows there are hold one subscriber (a private channel for each user), and such a row
+//! allocates nothing.
+//!
 //! Knows: slots and places. Never learns what is sent to them.
 
 use std::collections::VecDeque;
@@ -18,26 +21,50 @@ const HOLES_MIN: usize = 32;
 /// A row of connection slots, four bytes each.
 #[derive(Debug, Default)]
 pub struct Row {
-    row: VecDeque<u32>,
+    seats: Seats,
     /// The place of the row's first entry. Wraps after four billion joins.
     first: u32,
-    /// Invariant: how many entries of `row` are holes.
-    holes: usize,
+    /// Invariant: how many entries are holes.
+    holes: u32,
 }
 
+/// Who sits in a row.
+#[derive(Debug, Default)]
+enum Seats {
+    #[default]
+    Empty,
+    One(u32),
+    Many(Box<VecDeque<u32>>),
+}
+
+/// Each channel has two rows, and channels may be as many as connections.
+const _: () = assert!(size_of::<Row>() == 24);
+
 impl Row {
+    /// A row in which nobody ever sat.
+    pub const EMPTY: Row = Row { seats: Seats::Empty, first: 0, holes: 0 };
+
     /// Takes a seat at the end. Returns the place, by which to leave.
     pub fn join(&mut self, member: u32) -> u32 {
         debug_assert_ne!(member, HOLE);
-        self.row.push_back(member);
+        match &mut self.seats {
+            Seats::Empty => self.seats = Seats::One(member),
+            Seats::One(first) => self.seats = Seats::Many(Box::new(VecDeque::from([*first, member]))),
+            Seats::Many(row) => row.push_back(member),
+        }
         self.end().wrapping_sub(1)
     }
 
     /// Gives the seat back, leaving a hole.
     pub fn leave(&mut self, place: u32) {
-        let entry = &mut self.row[place.wrapping_sub(self.first) as usize];
-        debug_assert_ne!(*entry, HOLE, "nobody leaves a place twice");
-        *entry = HOLE;
+        match &mut self.seats {
+            Seats::Empty => unreachable!("whoever leaves has a place"),
+            Seats::One(member) => {
+                debug_assert_eq!(place, self.first);
+                *member = HOLE;
+            }
+            Seats::Many(row) => row[place.wrapping_sub(self.first) as usize] = HOLE,
+        }
         self.holes += 1;
     }
 
@@ -46,13 +73,15 @@ impl Row {
     ///
     /// Not while a sweep is under way: it remembers the place where it has to stop.
     pub fn close_holes(&mut self, mut moved: impl FnMut(u32, u32)) {
-        if self.holes < HOLES_MIN || self.holes * 2 < self.row.len() {
+        let Seats::Many(row) = &mut self.seats else { return };
+        let holes = self.holes as usize;
+        if holes < HOLES_MIN || holes * 2 < row.len() {
             return;
         }
-        self.row.retain(|&member| member != HOLE);
-        self.row.shrink_to(self.row.len() * 2);
+        row.retain(|&member| member != HOLE);
+        row.shrink_to(row.len() * 2);
         self.holes = 0;
-        for (offset, &member) in self.row.iter().enumerate() {
+        for (offset, &member) in row.iter().enumerate() {
             moved(member, self.first.wrapping_add(offset as u32));
         }
     }
@@ -61,7 +90,13 @@ impl Row {
     ///
     /// Hot: runs once per delivery.
     pub fn at(&self, place: u32) -> Option<u32> {
-        self.row.get(place.wrapping_sub(self.first) as usize).copied().filter(|&member| member != HOLE)
+        let offset = place.wrapping_sub(self.first) as usize;
+        match &self.seats {
+            Seats::Empty => None,
+            Seats::One(member) => (offset == 0).then_some(*member),
+            Seats::Many(row) => row.get(offset).copied(),
+        }
+        .filter(|&member| member != HOLE)
     }
 
     /// The first place there is.
@@ -71,7 +106,7 @@ impl Row {
 
     /// The place that the next to join will have.
     pub fn end(&self) -> u32 {
-        self.first.wrapping_add(self.row.len() as u32)
+        self.first.wrapping_add(self.entries() as u32)
     }
 
     /// Takes the first member off the row, as long as there are any before the place `end`.
@@ -79,7 +114,15 @@ impl Row {
     /// Hot: runs once per answered poll.
     pub fn pop_before(&mut self, end: u32) -> Option<u32> {
         while self.first != end {
-            let member = self.row.pop_front()?;
+            let member = match &mut self.seats {
+                Seats::Empty => return None,
+                Seats::One(member) => {
+                    let member = *member;
+                    self.seats = Seats::Empty;
+                    member
+                }
+                Seats::Many(row) => row.pop_front()?,
+            };
             self.first = self.first.wrapping_add(1);
             if member != HOLE {
                 return Some(member);
@@ -91,7 +134,16 @@ impl Row {
 
     /// How many are seated.
     pub fn len(&self) -> usize {
-        self.row.len() - self.holes
+        self.entries() - self.holes as usize
+    }
+
+    /// Members and holes.
+    fn entries(&self) -> usize {
+        match &self.seats {
+            Seats::Empty => 0,
+            Seats::One(_) => 1,
+            Seats::Many(row) => row.len(),
+        }
     }
 }
 
@@ -140,9 +192,26 @@ mod tests {
                 stays = place;
             });
         }
-        assert!(row.row.len() <= 2 * HOLES_MIN);
+        assert!(row.entries() <= 2 * HOLES_MIN);
         assert_eq!(row.len(), 1);
         row.leave(stays);
         assert_eq!(row.len(), 0);
+    }
+
+    #[test]
+    fn a_row_ends_where_it_did_when_its_only_member_leaves() {
+        let mut row = Row::default();
+        let place = row.join(7);
+        let end = row.end();
+        row.leave(place);
+        assert_eq!((row.end(), row.len()), (end, 0));
+        assert_eq!(row.at(place), None);
+        let next = row.join(8);
+        assert_eq!(
+            (next, row.pop_before(end)),
+            (end, None),
+            "who came after the end waits for the next time"
+        );
+        assert_eq!(row.at(next), Some(8));
     }
 }

@@ -68,18 +68,28 @@ impl Sweep {
 impl Channel {
     /// Whether there is something to sweep.
     pub(super) fn is_active(&self) -> bool {
-        !self.at_rest() || self.tick.is_some()
+        !self.at_rest() || self.aside.as_ref().is_some_and(|aside| aside.tick.is_some())
     }
 
     fn begin_sweep(&mut self) -> Box<Sweep> {
         let mut ends: Vec<u32> = self.sections.iter().map(|section| section.row.end()).collect();
-        ends.push(self.several.end());
-        let what = match self.tick.take_if(|_| self.swept == self.head) {
-            Some(tick) => What::Tick(tick),
-            None => What::Messages,
-        };
+        ends.push(self.several().end());
+        let what =
+            match self.aside.as_mut().filter(|_| self.swept == self.head).and_then(|aside| aside.tick.take())
+            {
+                Some(tick) => What::Tick(tick),
+                None => What::Messages,
+            };
         let target = self.target();
-        let mut sweep = Box::new(Sweep { target, what, ends, section: 0, place: 0, load: Load::default(), framing: None });
+        let mut sweep = Box::new(Sweep {
+            target,
+            what,
+            ends,
+            section: 0,
+            place: 0,
+            load: Load::default(),
+            framing: None,
+        });
         self.begin_section(&mut sweep);
         sweep
     }
@@ -103,7 +113,7 @@ impl Channel {
         sweep.load = Load::default();
         let Some(section) = self.sections.get(sweep.section).filter(|_| sweep.section + 1 < sweep.ends.len())
         else {
-            sweep.place = self.several.start();
+            sweep.place = self.several().start();
             return;
         };
         sweep.place = section.row.start();
@@ -199,9 +209,10 @@ impl Channel {
     /// lack something read on from the history; the others wait for the next sweep.
     fn end_sweep(&mut self, target: u64, channel: u32, members: &mut impl Members) {
         self.swept = target;
-        if self.deleted != 0 && self.deleted <= target {
-            self.history.forget_through(self.deleted);
-            self.deleted = 0;
+        let deleted = self.aside().deleted;
+        if deleted != 0 && deleted <= target {
+            self.history.forget_through(deleted);
+            self.aside().deleted = 0;
         }
         for (section, seats) in self.sections.iter_mut().enumerate() {
             let section = section as u8;
@@ -210,7 +221,7 @@ impl Channel {
             });
         }
         let next = self.history.first_after(target).map(|next| next.id);
-        for Beside { member, section, cursor } in std::mem::take(&mut self.beside) {
+        for Beside { member, section, cursor } in std::mem::take(&mut self.aside().beside) {
             let seat = if cursor < target {
                 members.look_again(member);
                 Seat::Behind { section, channel, cursor }
@@ -218,8 +229,7 @@ impl Channel {
                 let place = self.sections[usize::from(section)].row.join(member);
                 Seat::Section { section, channel, place }
             } else {
-                self.beside.push(Beside { member, section, cursor });
-                Seat::Beside { section, channel, place: (self.beside.len() - 1) as u32 }
+                self.wait_beside(channel, Beside { member, section, cursor })
             };
             members.reseat(member, seat);
         }
@@ -234,23 +244,26 @@ impl Hub {
         if !channel.is_active() {
             return 0;
         }
-        let mut sweep = channel.sweep.take().unwrap_or_else(|| channel.begin_sweep());
+        let mut sweep = channel.aside().sweep.take().unwrap_or_else(|| channel.begin_sweep());
         let mut done = channel.walk_sections(&mut sweep, key, budget, members);
         let several = sweep.ends.len() - 1;
         while sweep.section == several && sweep.place != sweep.ends[several] && done < budget {
             let place = sweep.place;
             sweep.place = place.wrapping_add(1);
-            if let Some(listener) = self.channels[key as usize].several.at(place) {
+            if let Some(listener) = self.channels[key as usize].several().at(place) {
                 self.bring(&mut sweep, key, listener, members);
                 done += 1;
             }
         }
         let channel = &mut self.channels[key as usize];
         if sweep.section < several || sweep.place != sweep.ends[several] {
-            channel.sweep = Some(sweep);
+            channel.aside().sweep = Some(sweep);
         } else {
             channel.end_sweep(sweep.target, key, members);
             self.close_several_holes(key);
+            if let Some(channel) = self.channels.get_mut(key as usize) {
+                channel.tidy();
+            }
         }
         done
     }
@@ -294,9 +307,9 @@ impl Hub {
         let channel = &self.channels[key as usize];
         let knows_the_rest = || {
             let others = one.seats.iter().filter(|seat| seat.0 != key);
-            others.map(|seat| &self.channels[seat.0 as usize]).all(|other| {
-                other.head <= one.cursor && other.history.floor() <= one.cursor.max(one.told)
-            })
+            others
+                .map(|seat| &self.channels[seat.0 as usize])
+                .all(|other| other.head <= one.cursor && other.history.floor() <= one.cursor.max(one.told))
         };
         !one.framing.is_poll()
             && one.lost.is_none()

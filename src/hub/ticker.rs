@@ -88,7 +88,7 @@ impl Hub {
                 continue;
             }
             let (text, next_ms) = (ticker.text(due_ms, now), ticker.next_ms(now));
-            self.channels[key as usize].tick = Some(text.into());
+            self.channels[key as usize].aside().tick = Some(text.into());
             self.activate(key);
             self.beats.arm(index, next_ms);
         }
