@@ -39,11 +39,13 @@ use channel::Channel;
 use several::Several;
 use ticker::Ticker;
 
-/// Deliveries to one channel before the next one gets its turn.
-const SLICE: usize = 256;
+/// Deliveries to one channel before the next one gets its turn. A `send` takes up to 10 us, and what is
+/// published during one slice may have to wait for another: together that must stay well below the 2 ms that a
+/// small chat may wait for a large one.
+const SLICE: usize = 64;
 
-/// Deliveries before the reactor looks at its sockets again.
-const DELIVERIES_PER_TURN: usize = 2_048;
+/// Deliveries before the reactor looks at its sockets again, for the same reason.
+const DELIVERIES_PER_TURN: usize = 256;
 
 /// Histories are looked through for what is too old at most this often, in milliseconds.
 const EXPIRY_GRAIN_MS: u64 = 1_000;
