@@ -121,8 +121,6 @@ fn a_subscription_changes_while_it_goes_on() {
     assert_eq!(heard, ["2", "3", "five", "unheard"]);
 }
 
-// A subscriber is one cursor; so `since` takes the whole subscription back, and the others' messages come again.
-#[ignore = "wire.md does not say whose cursor a since is: the new channels', or everyone's"]
 #[test]
 fn a_since_for_a_new_channel_repeats_nothing_of_the_others() {
     let server = Server::start();

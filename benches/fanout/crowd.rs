@@ -10,6 +10,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -103,6 +104,8 @@ struct Listeners {
     streams: Vec<TcpStream>,
     scratch: Vec<u8>,
     ages_us: Vec<u32>,
+    /// Everywhere but in a storm, where a politely closed half is part of what is measured.
+    ends_abruptly: bool,
 }
 
 /// What `--crowd` runs.
@@ -118,6 +121,7 @@ pub fn listen(args: &[String]) {
         streams: Vec::new(),
         scratch: vec![0; SCRATCH_BYTES],
         ages_us: Vec::new(),
+        ends_abruptly: true,
     };
     listeners.open();
     println!("open");
@@ -128,6 +132,7 @@ pub fn listen(args: &[String]) {
             ("lateness", _) => println!("{}", listeners.lateness()),
             ("storm", _) => {
                 listeners.streams.clear();
+                listeners.ends_abruptly = false;
                 listeners.open();
                 listeners.streams.clear();
                 println!("{}", now_ns());
@@ -174,6 +179,8 @@ impl Listeners {
              Accept: */*\r\nAccept-Encoding: gzip, deflate, br\r\nConnection: keep-alive\r\n\r\n"
         );
         (&socket).write_all(request.as_bytes())?;
+        // Ends with a reset: tens of thousands of ports that wait for nothing would slow down whoever binds next.
+        socket.set_linger(self.ends_abruptly.then_some(Duration::ZERO))?;
         socket.set_nonblocking(true)?;
         self.streams.push(TcpStream::from_std(socket.into()));
         Ok(())

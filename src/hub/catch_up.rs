@@ -14,7 +14,7 @@ use crate::transport::{Batch, Framing, Gap, News};
 use crate::wire::refusal::Refusal;
 
 use super::channel::Channel;
-use super::several::Several;
+use super::several::{Chair, Several};
 use super::{Hub, Members, Push, Seat};
 use crate::config::Slow;
 
@@ -159,17 +159,16 @@ impl Hub {
         members: &mut impl Members,
     ) {
         let Subscription { member, framing, since, .. } = subscription;
-        // What is gone already is known to whoever asks for what is there.
-        let floors = keys.iter().map(|&key| self.channels[key as usize].history.floor());
-        let told = if matches!(since, Since::After(_)) && lost.is_none() {
-            cursor
-        } else {
-            floors.max().unwrap_or(cursor)
-        };
-        let one = Several { member, framing, seats: Box::default(), cursor, told, lost, behind: false };
+        let one = Several { member, framing, chairs: Box::default(), cursor, lost, behind: false };
         let listener = self.several.insert(one) as u32;
-        let seats = keys.iter().map(|&key| (key, self.channels[key as usize].aside().several.join(listener)));
-        self.several[listener as usize].seats = seats.collect();
+        // What is gone already is known to whoever asks for what is there.
+        let knows_gaps = !matches!(since, Since::After(_)) || lost.is_some();
+        let chairs = keys.iter().map(|&key| {
+            let channel = &mut self.channels[key as usize];
+            let told = if knows_gaps { channel.history.floor() } else { cursor };
+            Chair { channel: key, place: channel.aside().several.join(listener), told }
+        });
+        self.several[listener as usize].chairs = chairs.collect();
         members.reseat(member, Seat::Several { key: listener });
         self.catch_up_several(listener, members);
     }
@@ -249,7 +248,6 @@ impl Hub {
                 break;
             }
             let gap = self.gather_several(listener, &mut batch);
-            let floor = self.floor_of(listener);
             let head = self.log.head();
             let one = &mut self.several[listener as usize];
             // A poll's batch does not hold the gap. With nothing left behind that, it has everything: its old
@@ -277,8 +275,10 @@ impl Hub {
             let pushed = members.push(member, &batch);
             if gap.is_some() && pushed != Push::Refused {
                 self.stats.gaps += 1;
-                one.told = floor;
                 one.lost = None;
+                for chair in &mut one.chairs {
+                    chair.told = self.channels[chair.channel as usize].history.floor();
+                }
             }
             match pushed {
                 Push::All => one.cursor = reached,
@@ -297,22 +297,19 @@ impl Hub {
         self.draft = batch;
     }
 
-    /// Up to where messages are gone, and missed, in at least one of a listener's channels.
-    fn floor_of(&self, listener: u32) -> u64 {
-        let seats = self.several[listener as usize].seats.iter();
-        let channels = seats.map(|&(key, _)| &self.channels[key as usize]);
-        let missed = channels.filter(|channel| channel.limits.slow != Slow::Latest);
-        missed.map(|channel| channel.history.floor()).max().unwrap_or(0)
+    /// The channels of a listener that have lost messages he lacks and was not told about.
+    fn lossy(&self, one: &Several) -> impl Iterator<Item = &Channel> {
+        let chairs = one.chairs.iter().map(|chair| (&self.channels[chair.channel as usize], chair.told));
+        let cursor = one.cursor;
+        chairs
+            .filter(move |(channel, told)| channel.history.floor() > cursor.max(*told))
+            .map(|(channel, _)| channel)
     }
 
     /// Whether a stream has lost messages of a channel that does not wait.
     fn is_too_slow(&self, listener: u32) -> bool {
         let one = &self.several[listener as usize];
-        let known = one.cursor.max(one.told);
-        let mut channels = one.seats.iter().map(|&(key, _)| &self.channels[key as usize]);
-        !one.framing.is_poll()
-            && channels
-                .any(|channel| channel.limits.slow == Slow::Disconnect && channel.history.floor() > known)
+        !one.framing.is_poll() && self.lossy(one).any(|channel| channel.limits.slow == Slow::Disconnect)
     }
 
     /// Appends what comes next for a listener, over all its channels in the order of the log. Returns the gap, if
@@ -320,11 +317,8 @@ impl Hub {
     fn gather_several(&self, listener: u32, batch: &mut Batch) -> Option<Gap> {
         let one = &self.several[listener as usize];
         let channels: Vec<&Channel> =
-            one.seats.iter().map(|&(key, _)| &self.channels[key as usize]).collect();
-        let known = one.cursor.max(one.told);
-        let gone = channels
-            .iter()
-            .filter(|channel| channel.limits.slow != Slow::Latest && channel.history.floor() > known);
+            one.chairs.iter().map(|chair| &self.channels[chair.channel as usize]).collect();
+        let gone = self.lossy(one).filter(|channel| channel.limits.slow != Slow::Latest);
         let gap = one.lost.or(gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to));
         if let Some(gap) = gap.filter(|_| !one.framing.is_poll()) {
             batch.append(one.cursor, |out| one.framing.gap(gap, out));
@@ -358,7 +352,7 @@ impl Hub {
     pub(super) fn drop_listener(&mut self, listener: u32) -> u64 {
         let cursor = self.cursor(Seat::Several { key: listener });
         let one = self.several.remove(listener as usize);
-        for &(key, place) in &one.seats {
+        for &Chair { channel: key, place, .. } in &one.chairs {
             self.channels[key as usize].aside().several.leave(place);
             self.forget_if_empty(key);
         }
@@ -371,8 +365,8 @@ impl Hub {
         let channel = self.channels.get_mut(key as usize).filter(|channel| channel.sweep().is_none());
         if let Some(aside) = channel.and_then(|channel| channel.aside.as_mut()) {
             aside.several.close_holes(|listener, place| {
-                let seats = several[listener as usize].seats.iter_mut();
-                seats.filter(|(channel, _)| *channel == key).for_each(|seat| seat.1 = place);
+                let chairs = several[listener as usize].chairs.iter_mut();
+                chairs.filter(|chair| chair.channel == key).for_each(|chair| chair.place = place);
             });
         }
     }

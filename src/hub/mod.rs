@@ -42,11 +42,13 @@ use forgotten::Forgotten;
 use several::Several;
 use ticker::Ticker;
 
-/// Deliveries to one channel before the next one gets its turn.
-const SLICE: usize = 256;
+/// Deliveries to one channel before the next one gets its turn. A `send` takes up to 10 us, and what is
+/// published during one slice may have to wait for another: together that must stay well below the 2 ms that a
+/// small chat may wait for a large one.
+const SLICE: usize = 64;
 
-/// Deliveries before the reactor looks at its sockets again.
-const DELIVERIES_PER_TURN: usize = 2_048;
+/// Deliveries before the reactor looks at its sockets again, for the same reason.
+const DELIVERIES_PER_TURN: usize = 256;
 
 /// Histories are looked through for what is too old at most this often, in milliseconds.
 const EXPIRY_GRAIN_MS: u64 = 1_000;
@@ -317,7 +319,7 @@ impl Hub {
             | Seat::Behind { section, channel, .. } => (section, channel),
             Seat::Several { key } => {
                 let channels: Vec<u32> =
-                    self.several[key as usize].seats.iter().map(|&(key, _)| key).collect();
+                    self.several[key as usize].chairs.iter().map(|chair| chair.channel).collect();
                 let cursor = self.drop_listener(key);
                 channels.into_iter().for_each(|key| self.close_several_holes(key));
                 return cursor;
@@ -339,7 +341,7 @@ impl Hub {
             Seat::Several { key } => {
                 let one = &self.several[key as usize];
                 let complete =
-                    one.seats.iter().all(|&(channel, _)| self.channels[channel as usize].head <= one.cursor);
+                    one.chairs.iter().all(|chair| self.channels[chair.channel as usize].head <= one.cursor);
                 if complete { self.log.head().max(one.cursor) } else { one.cursor }
             }
             Seat::Section { channel, .. } if self.channels[channel as usize].at_rest() => self.log.head(),
@@ -355,7 +357,7 @@ impl Hub {
             Seat::None => true,
             Seat::Several { key } => {
                 let one = &self.several[key as usize];
-                one.seats.iter().all(|&(channel, _)| self.channels[channel as usize].head <= one.cursor)
+                one.chairs.iter().all(|chair| self.channels[chair.channel as usize].head <= one.cursor)
             }
             Seat::Section { channel, .. } => self.channels[channel as usize].at_rest(),
             Seat::Beside { .. } | Seat::Behind { .. } => false,
@@ -390,7 +392,7 @@ impl Hub {
         match seat {
             Seat::None => Vec::new(),
             Seat::Several { key } => {
-                self.several[key as usize].seats.iter().map(|&(key, _)| name(key)).collect()
+                self.several[key as usize].chairs.iter().map(|chair| name(chair.channel)).collect()
             }
             Seat::Section { channel, .. } | Seat::Beside { channel, .. } | Seat::Behind { channel, .. } => {
                 vec![name(channel)]

@@ -34,10 +34,12 @@ enum Seats {
     #[default]
     Empty,
     One(u32),
+    // Boxed, so that the many rows of one are small.
+    #[allow(clippy::box_collection)]
     Many(Box<VecDeque<u32>>),
 }
 
-/// Each channel has two rows, and channels may be as many as connections.
+/// A channel has a row for each framing, and channels may be as many as connections.
 const _: () = assert!(size_of::<Row>() == 24);
 
 impl Row {

@@ -11,14 +11,20 @@ use crate::transport::{Framing, Gap};
 pub(super) struct Several {
     pub(super) member: u32,
     pub(super) framing: Framing,
-    /// Invariant: at least two, each once; with the place in its row.
-    pub(super) seats: Box<[(u32, u32)]>,
+    /// Invariant: at least two, of different channels.
+    pub(super) chairs: Box<[Chair]>,
     /// Has everything up to here, in all of them.
     pub(super) cursor: u64,
-    /// Has been told of every message that is gone up to here.
-    pub(super) told: u64,
     /// What to tell before anything else.
     pub(super) lost: Option<Gap>,
     /// Cannot take more for now: reads from the histories when it can, not when a sweep comes by.
     pub(super) behind: bool,
+}
+
+/// A place in the row of one of the channels.
+pub(super) struct Chair {
+    pub(super) channel: u32,
+    pub(super) place: u32,
+    /// Has been told of every message of this channel that is gone up to here.
+    pub(super) told: u64,
 }

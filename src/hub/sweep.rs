@@ -336,18 +336,19 @@ impl Hub {
     /// Hot: runs once per delivery.
     fn lacks_only(&self, one: &Several, key: u32) -> bool {
         let channel = &self.channels[key as usize];
+        let first_after = |cursor| channel.history.first_after(cursor).map(|first| first.id);
         let knows_the_rest = || {
-            let others = one.seats.iter().filter(|seat| seat.0 != key);
-            others
-                .map(|seat| &self.channels[seat.0 as usize])
-                .all(|other| other.head <= one.cursor && other.history.floor() <= one.cursor.max(one.told))
+            one.chairs.iter().filter(|chair| chair.channel != key).all(|chair| {
+                let other = &self.channels[chair.channel as usize];
+                other.head <= one.cursor && other.history.floor() <= one.cursor.max(chair.told)
+            })
         };
         !one.framing.is_poll()
             && one.lost.is_none()
             && channel.limits.slow != Slow::Latest
             && channel.history.floor() <= channel.swept
-            && channel.swept <= one.cursor
-            && channel.history.first_after(channel.swept).is_some_and(|first| one.cursor < first.id)
+            && first_after(channel.swept).is_some()
+            && first_after(channel.swept) == first_after(one.cursor)
             && knows_the_rest()
     }
 

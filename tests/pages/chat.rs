@@ -91,9 +91,12 @@ fn every_transport_can_be_chosen_and_none_loses_or_repeats_a_line() {
     let (server, browser) = (Server::start(), Browser::start());
     enter(&server, &browser);
     let lines: Vec<String> = (0..300).map(|n| format!("line {n}")).collect();
+    // With the first line comes the first cursor.
+    server.publish("chat", &lines[0]);
+    browser.until("the first line is there", |page| page.texts(WORDS) == lines[..1]);
     std::thread::scope(|scope| {
         let talker = scope.spawn(|| {
-            for line in &lines {
+            for line in &lines[1..] {
                 server.publish("chat", line);
                 std::thread::yield_now();
             }
