@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455) as pure functions: bytes in, values out, and back.
 //!
-//! [`handshake`] reads the request that asks for one; its [`Accept`] writes the answer. From then on
+//! [`handshake()`] reads the request that asks for one; its [`Accept`] writes the answer. From then on
 //! [`Reader`] takes apart what the client sends, whatever pieces it comes in, and says what arrived as
 //! [`Event`]s. What the server sends leaves through [`frame`] and its relatives.
 //!
