@@ -90,6 +90,21 @@ fn an_event_stream_opens_at_once_and_speaks_in_lines() {
 }
 
 #[test]
+fn a_browser_that_is_cut_off_before_its_first_message_can_say_where_it_was() {
+    let server = Server::start();
+    for (channel, query) in [("a", ""), ("b", "&last=3"), ("c", "&since=oldest")] {
+        let target = &format!("/channels/{channel},other?as=events{query}");
+        let first = String::from_utf8(listen(&server, target).take_through(b"\n\n")).expect("UTF-8");
+        let id = first.lines().find_map(|line| line.strip_prefix("id: ")).expect("a cursor");
+        let missed = say(&server, channel, "missed");
+        let mut again = listen_with(&server, target, &format!("Last-Event-ID: {id}\r\n"));
+        again.take_through(b"\n\n");
+        let news = String::from_utf8(again.take_through(b"\n\n")).expect("UTF-8");
+        assert!(news.starts_with(&format!("id: {missed}\n")), "{target}: {news}");
+    }
+}
+
+#[test]
 fn ndjson_is_an_envelope_a_line() {
     let server = Server::start();
     for (target, lines) in

@@ -160,3 +160,17 @@ fn a_channel_too_many_is_an_error_and_a_close_that_says_to_come_back() {
     let mut late = WebSocket::open(&server, "/channels/d", b"");
     assert!(matches!(late.try_hear(), Ok(Heard::Close(Some(1001 | 1013), _))), "no close frame");
 }
+
+#[test]
+fn whoever_unsubscribes_from_nothing_hears_his_cursor() {
+    let server = Server::start();
+    let before = say(&server, "a", "before");
+    let mut socket = WebSocket::open(&server, "/channels/a", b"");
+    let cursor = socket.ask(r#"{"unsubscribe":[],"ref":1}"#)["id"].as_u64().expect("a cursor");
+    assert!(cursor >= before);
+    drop(socket);
+    let missed = say(&server, "a", "missed");
+    let mut again = WebSocket::open(&server, &format!("/channels/a?since={cursor}"), b"");
+    assert_eq!(again.json()["id"].as_u64(), Some(missed));
+    assert_eq!(again.ask(r#"{"unsubscribe":[],"ref":2}"#)["id"].as_u64(), Some(missed));
+}

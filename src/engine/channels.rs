@@ -53,7 +53,7 @@ impl<S: Socket> Engine<S> {
         if framing.is_poll() {
             self.crowd[index].marks.set(Mark::Polls);
         } else {
-            self.begin_stream(index, &framing, listener.accept);
+            self.begin_stream(index, &listener);
         }
         let subscription = Subscription {
             member: index,
@@ -80,23 +80,35 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Sends the head of a stream, and the first bytes of what stands before any message.
-    fn begin_stream(&mut self, index: u32, framing: &Framing, accept: Option<websocket::Accept>) {
+    fn begin_stream(&mut self, index: u32, listener: &Listener) {
         self.draft.clear();
-        if let Some(accept) = accept {
+        if let Some(accept) = &listener.accept {
             accept.answer(&self.crowd.date, &mut self.draft);
             self.crowd[index].marks.set(Mark::Websocket);
         } else {
-            self.draft_stream_head(index, framing);
-            match framing {
+            self.draft_stream_head(index, &listener.framing);
+            match &listener.framing {
                 Framing::Events { .. } => {
                     let retry_ms = RETRY_MS.0 + self.crowd.dice(RETRY_MS.1);
-                    event_stream::begin(retry_ms, &mut self.draft);
+                    // Cut off before its first message, a browser must be able to say where it was.
+                    let cursor = self.begins_unknown(listener).then(|| self.hub.head());
+                    event_stream::begin(retry_ms, cursor, &mut self.draft);
                 }
                 Framing::Iframe(_) => iframe::begin(&mut self.draft),
                 _ => {}
             }
         }
         self.crowd.send(index, &self.draft);
+    }
+
+    /// Whether a subscriber neither has a cursor nor gets one at once, with a message.
+    fn begins_unknown(&self, listener: &Listener) -> bool {
+        let remembers = |name: &String| self.hub.channel_stats(name).is_some_and(|stats| stats.messages > 0);
+        match listener.since {
+            Since::Now => true,
+            Since::Last(_) | Since::Oldest => !listener.channels.iter().any(remembers),
+            Since::After(_) | Since::Lost => false,
+        }
     }
 
     fn draft_stream_head(&mut self, index: u32, framing: &Framing) {

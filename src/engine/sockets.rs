@@ -146,8 +146,7 @@ impl<S: Socket> Engine<S> {
         let done = command.and_then(|command| match command {
             Command::Publish(publication) => {
                 native::check_publication(&publication, self.crowd.limits.message_bytes_max)?;
-                self.publish_all(&[publication])?;
-                Ok(())
+                Ok(self.publish_all(&[publication])?[0])
             }
             Command::Subscribe { names, start } => {
                 let since = start.map(|start| match start {
@@ -163,14 +162,15 @@ impl<S: Socket> Engine<S> {
         self.answer_command(index, reference.as_deref().map(RawValue::get), done);
     }
 
-    /// Leaves all seats and takes new ones, at the same cursor or at the one that the client names.
+    /// Leaves all seats and takes new ones, at the same cursor or at the one that the client names. Returns the cursor:
+    /// everything up to there has been sent.
     fn change_subscription(
         &mut self,
         index: u32,
         change: impl FnOnce(&mut Vec<String>),
         since: Option<Since>,
-    ) -> Result<(), Refusal> {
-        let Phase::Subscribed(seat) = self.crowd[index].phase else { return Ok(()) };
+    ) -> Result<u64, Refusal> {
+        let Phase::Subscribed(seat) = self.crowd[index].phase else { return Ok(self.hub.head()) };
         let before = self.hub.channels_of(seat);
         let mut channels = before.clone();
         change(&mut channels);
@@ -183,10 +183,14 @@ impl<S: Socket> Engine<S> {
         if channels.iter().any(|name| name.starts_with('$') && !self.hub.has_ticker(name)) {
             return Err(Refusal::new(404, "the server has no channel of its own of this name"));
         }
+        if channels.len() == before.len() {
+            // Nothing new, nothing gone: whoever asks like this wants to know his cursor.
+            return Ok(self.hub.cursor(seat));
+        }
         let cursor = self.hub.leave(seat, &mut self.crowd);
         self.crowd[index].phase = Phase::Subscribed(Seat::None);
         if channels.is_empty() {
-            return Ok(());
+            return Ok(cursor);
         }
         let since = match since {
             Some(since) if before.is_empty() => since,
@@ -207,7 +211,10 @@ impl<S: Socket> Engine<S> {
                 self.close_socket(index, CloseCode::GOING_AWAY, RETRY);
             }
         }
-        done
+        done.map(|()| match self.crowd[index].phase {
+            Phase::Subscribed(seat) => self.hub.cursor(seat),
+            _ => cursor,
+        })
     }
 
     fn take_seats(&mut self, index: u32, channels: &[String], since: Since) -> Result<(), Refusal> {
@@ -216,8 +223,8 @@ impl<S: Socket> Engine<S> {
         self.hub.subscribe(subscription, &mut self.crowd, now)
     }
 
-    /// `{"ref":ANY,"id":ID}` or `{"ref":ANY,"error":{…}}`. What asks for no answer and went well gets none.
-    fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<(), Refusal>) {
+    /// `{"ref":ANY,"id":ID}`, with the message's id or the subscription's cursor, or `{"ref":ANY,"error":{…}}`. What asks for no answer and went well gets none.
+    fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<u64, Refusal>) {
         let has_left = !matches!(self.crowd[index].phase, Phase::Subscribed(_));
         if has_left || reference.is_none() && done.is_ok() {
             return;
@@ -229,10 +236,9 @@ impl<S: Socket> Engine<S> {
             json.push(b',');
         }
         match done {
-            // Of a publication, its own: nothing was published since.
-            Ok(()) => {
+            Ok(id) => {
                 json.extend_from_slice(b"\"id\":");
-                text::decimal(self.hub.head(), &mut json);
+                text::decimal(id, &mut json);
             }
             Err(refusal) => {
                 json.extend_from_slice(b"\"error\":");

@@ -13,11 +13,16 @@ use super::{Gap, News};
 /// The media type, with the one charset it can have.
 pub const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 
-/// The first bytes: how long to wait before reconnecting, and a comment, so that `onopen` fires at once.
-pub fn begin(retry_ms: u64, out: &mut Vec<u8>) {
+/// The first bytes: how long to wait before reconnecting, a comment, so that `onopen` fires at once, and a
+/// cursor for a browser that has none. An event without data is not dispatched, but its id is remembered.
+pub fn begin(retry_ms: u64, cursor: Option<u64>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: ");
     text::decimal(retry_ms, out);
-    out.extend_from_slice(b"\n: encke\n\n");
+    out.extend_from_slice(b"\n: encke\n");
+    match cursor {
+        Some(cursor) => heartbeat(cursor, out),
+        None => out.push(b'\n'),
+    }
 }
 
 /// A message; its data line by line, or as an envelope.

@@ -122,6 +122,9 @@ impl Keys {
                 let channel = channel.ok_or("no channel to publish to; add \"channel\":NAME")?;
                 Ok(Command::Publish(Publication { channel, data, event }))
             }
+            (None, Some(Names(names)), None) if names.is_empty() => {
+                Err("an empty list, expected a list of channel names")
+            }
             (None, Some(Names(names)), None) => Ok(Command::Subscribe { names, start: since }),
             (None, None, Some(Names(names))) => Ok(Command::Unsubscribe { names }),
             (None, None, None) => Err("no command; expected publish, subscribe or unsubscribe"),
@@ -146,7 +149,7 @@ fn reference<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>
     Ok(Some(raw.to_owned()))
 }
 
-/// One to [`NAMES_MAX`] names.
+/// At most [`NAMES_MAX`] names.
 struct Names(Vec<String>);
 
 impl<'de> Deserialize<'de> for Names {
@@ -157,7 +160,7 @@ impl<'de> Deserialize<'de> for Names {
             type Value = Names;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a list of 1 to {NAMES_MAX} channel names")
+                write!(f, "a list of at most {NAMES_MAX} channel names")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
@@ -167,9 +170,6 @@ impl<'de> Deserialize<'de> for Names {
                         return Err(de::Error::custom(format_args!("too many names, expected {self}")));
                     }
                     names.push(name);
-                }
-                if names.is_empty() {
-                    return Err(de::Error::custom(format_args!("an empty list, expected {self}")));
                 }
                 Ok(Names(names))
             }
@@ -338,10 +338,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unsubscribe_has_names() {
+    fn an_unsubscribe_has_names_or_none_to_change_nothing() {
         assert_eq!(read(r#"{"unsubscribe":["a"]}"#), Ok(Command::Unsubscribe { names: names(&["a"]) }));
-        assert_says(r#"{"unsubscribe":"a"}"#, "expected a list of 1 to 64 channel names");
-        assert_says(r#"{"unsubscribe":[]}"#, "an empty list");
+        assert_eq!(read(r#"{"unsubscribe":[]}"#), Ok(Command::Unsubscribe { names: names(&[]) }));
+        assert_says(r#"{"unsubscribe":"a"}"#, "expected a list of at most 64 channel names");
         assert_says(r#"{"unsubscribe":[1]}"#, "expected a string");
     }
 
