@@ -1,13 +1,11 @@
-// Two more transports for encke.js, which needs neither: the endless line-by-line answer that programs read,
-// and the endless iframe of 2007, for those who want to see it. To import this file is enough.
+// Two more transports, which encke.js fetches when somebody asks for them: the endless line-by-line answer that
+// programs read, and the endless iframe of 2007, for those who want to see it.
 //
 // A transport is an async function that runs until it fails. `ask(as)` is its URL, with the cursor in it;
 // `on.hear` takes what comes, `on.alive` any sign of life, `on.fail` the reason of the end, and
 // `on.signal` says that it is over for some reason of others.
 
-import { wires } from "./encke.js";
-
-wires.ndjson = async (ask, on) => {
+export async function ndjson(ask, on) {
   const answer = await fetch(ask("ndjson"), { cache: "no-store", signal: on.signal });
   if (!answer.ok) throw Error(answer.status);
   on.alive();
@@ -20,14 +18,14 @@ wires.ndjson = async (ask, on) => {
     rest = lines.pop();
     for (const line of lines) if (line) on.hear(JSON.parse(line));
   }
-};
+}
 
 // The server writes <script>parent.encke.f0({…});</script> into a document that never ends, so
 // there must be something by that name here.
 const callbacks = (globalThis.encke = {});
 let count = 0;
 
-wires.iframe = async (ask, on) => {
+export async function iframe(ask, on) {
   // As part of a page that is still being loaded, the iframe would keep it loading for ever.
   if (document.readyState !== "complete") await new Promise((done) => addEventListener("load", done));
   if (on.signal.aborted) return;
@@ -56,4 +54,4 @@ wires.iframe = async (ask, on) => {
     frame.remove();
     delete callbacks[name];
   };
-};
+}

@@ -1,6 +1,6 @@
 // Types of encke.js. What everything means: docs/client.md
 
-/** How a subscription travels. The last two need `import "./encke-more.js"`. */
+/** How a subscription travels. The code of the last two is fetched when it is needed. */
 export type Transport = "websocket" | "events" | "poll" | "ndjson" | "iframe";
 
 /** Microseconds since the Unix epoch. Increases over all channels of a server, so one of them is a position in all. */

@@ -1,4 +1,4 @@
-// Channels of an encke server, over whatever gets through, once for all tabs: docs/client.md
+// Channels of an encke server: docs/client.md
 
 let store = {};
 try {
@@ -7,16 +7,17 @@ try {
 
 const word = encodeURIComponent;
 
-// Each runs until it fails.
+// Each runs till it fails.
 export const wires = {
 	async websocket(ask, on) {
 		const socket = new WebSocket(ask("websocket"));
-		// Unlike pings, this is answered in sight.
-		const probe = setInterval(() => socket.send('{"ref":0}'), 25e3);
-		socket.onopen = on.alive;
+		// Pings are out of sight. Brings the cursor.
+		const probe = () => socket.send('{"unsubscribe":[],"ref":0}');
+		const pulse = setInterval(probe, 25e3);
+		socket.onopen = () => on.alive(probe());
 		socket.onmessage = ({ data }) => on.hear(JSON.parse(data));
-		socket.onclose = ({ code }) => on.fail(`closed: ${code}`);
-		on.signal.onabort = () => socket.close(clearInterval(probe));
+		socket.onclose = ({ code }) => on.fail(`closed ${code}`);
+		on.signal.onabort = () => socket.close(clearInterval(pulse));
 	},
 
 	async events(ask, on) {
@@ -42,10 +43,12 @@ export const wires = {
 		await poll("HEAD"); // a poll may wait
 		for (on.alive(); ; ) {
 			const { messages, gap, since } = await (await poll()).json();
-			for (const news of [{ gap }, ...messages, { since }]) on.hear(news);
+			[{ gap }, ...messages, { since }].forEach(on.hear);
 		}
 	},
 };
+
+const more = (name) => async (...how) => (await import("./encke-more.js"))[name](...how);
 
 async function request(url, { signal }, method, body) {
 	const answer = await fetch(url, { signal, method, body, cache: "no-store" });
@@ -61,32 +64,26 @@ export function subscribe(channels, want = {}) {
 	const me = Math.random();
 	const life = new AbortController();
 	let radio = share && navigator.locks ? new BroadcastChannel(key) : null;
-	let cursor = want.since; // this tab has everything up to here
-	let tail = [{ id: cursor }]; // all after the first, for tabs that join
+	let cursor = want.since; // had up to here
+	let tail = [{ id: cursor }]; // the newest, for tabs that join
 	let leading, joined, quiet, shown, hangUp;
 
-	const call = (f, ...args) => {
-		try {
-			f?.(...args);
-		} catch (error) {
-			reportError(error);
-		}
-	};
+	const call = (f, ...args) => queueMicrotask(() => life.signal.aborted || f?.(...args));
 	const say = (what) => radio?.postMessage(what);
 	const show = (now) => call(want.onstate, (shown = now).state, { ...now, cursor, leading });
 	const tell = (now) => say({ now }, show(now));
 	const greet = () => say({ hello: me, since: cursor }, (quiet = true));
 	const stop = () => hangUp?.((leading = false));
 
-	// What has an id is taken once, whichever way it came.
+	// Whatever has an id is taken once.
 	function take(news) {
-		const { id, data, gap, since } = news;
+		const { id, data, gap, since = data == null && id } = news;
 		if (gap && cursor !== gap.to - 1) {
-			cursor = gap.to - 1; // `to` itself is still there
+			cursor = gap.to - 1; // `to` is still there
 			tail = [{ id: cursor }];
 			call(want.ongap, gap);
 		}
-		tail[0].id ??= since ?? id;
+		tail[0].id ??= since || id;
 		if (since && !(since < cursor)) cursor = since;
 		if (data == null || id <= cursor) return;
 		if (id && tail.push(news) > (last ?? 100)) tail.shift();
@@ -121,24 +118,23 @@ export function subscribe(channels, want = {}) {
 			const error = await new Promise((fail) => {
 				hangUp = on.fail = fail;
 				expect(4e3 + 1e3 * failures);
-				wires[transport](ask, on).catch(fail);
+				(wires[transport] ?? more(transport))(ask, on).catch(fail);
 			});
 			on.abort(clearTimeout(alarm));
 
 			const doubt = ++failures % 3 === 0 || transport !== store[list];
 			if (doubt) at = (at + 1) % list.length;
-			if (!leading || (doubt && at)) continue;
+			if (!leading || doubt && at) continue;
 			const retryIn = Math.random() * Math.min(3e4, 1e3 * 2 ** (failures / list.length));
-			const { onLine } = navigator;
-			tell({ state: onLine ? "waiting" : "offline", transport, retryIn, error });
+			tell({ state: navigator.onLine ? "waiting" : "offline", transport, retryIn, error });
 			await new Promise((done) => {
 				hangUp = done;
-				if (onLine) setTimeout(done, retryIn);
+				if (navigator.onLine) setTimeout(done, retryIn);
 			});
 		}
 	}
 
-	// Who has the lock leads; who waits for it is next.
+	// Who has the lock leads.
 	const seize = (steal) =>
 		navigator.locks.request(key, { steal }, () => radio && lead()).catch(() => leading && seize(stop()));
 
@@ -157,7 +153,7 @@ export function subscribe(channels, want = {}) {
 		if (now) show(now);
 	}
 
-	// A sleeper may hold the lock.
+	// Sleepers may hold the lock.
 	const pulse = setInterval(() => leading || (quiet ? seize(true) : greet()), 2e4);
 	for (const type of ["online", "offline"]) addEventListener(type, () => hangUp?.(type), life);
 	if (radio) seize(greet((radio.onmessage = hearTab)));

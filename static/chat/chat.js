@@ -4,7 +4,6 @@
 // three things: a message, a gap (messages that are gone for good), and how the connection is.
 
 import { subscribe } from "../encke.js";
-import "../encke-more.js";
 import { tell } from "../reconnect.js";
 
 const LINES_MAX = 500; // on the page; the oldest leave it

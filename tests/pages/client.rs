@@ -244,7 +244,6 @@ fn listen(browser: &Browser, options: serde_json::Value) {
 fn listen_to(browser: &Browser, channels: serde_json::Value, options: serde_json::Value) {
     let script = "return (async () => {
         const { subscribe } = await import('/encke.js');
-        await import('/encke-more.js');
         Object.assign(window, { heard: [], gaps: [], states: [], tried: [], clumsy: false, connections: 0 });
         window.feed = subscribe(arguments[0].channels, {
             ...arguments[0].options,
