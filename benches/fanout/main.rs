@@ -9,6 +9,7 @@
 //! | `broadcast` | one channel, one message at a time |
 //! | `two-channels` | the same, but everybody listens to a channel of his own, too |
 //! | `rooms` | a thousand rooms of ten, a thousand messages a second; then beside a large channel in its sweeps |
+//! | `beside` | a chat of ten while a channel of 16,000 is in its sweeps, without a pause |
 //! | `memory` | bytes per subscriber, and per channel with one subscriber |
 //! | `slow` | one in ten never reads, while 200 MB are published |
 //! | `flood` | a thousand messages at once |
@@ -62,6 +63,7 @@ fn main() {
     match options.case.as_str() {
         "two-channels" => broadcast(&options, "/channels/private-{},news?as=ndjson"),
         "rooms" => rooms(&options),
+        "beside" => beside(&options),
         "memory" => memory(&options),
         "slow" => slow(&options),
         "flood" => flood(&options),
@@ -79,7 +81,7 @@ struct Options {
 /// Messages that the floor sends for one flood; what it would take for all of them is extrapolated.
 const FLOOD_OF_THE_FLOOR: usize = 20;
 
-const CASES: [&str; 7] = ["broadcast", "two-channels", "rooms", "memory", "slow", "flood", "storm"];
+const CASES: [&str; 8] = ["broadcast", "two-channels", "rooms", "beside", "memory", "slow", "flood", "storm"];
 
 impl Options {
     /// What was asked for; `None` when nobody asked for a measurement.
@@ -207,8 +209,18 @@ fn rooms(options: &Options) {
         side.crowd.order("lateness");
         row(if side.is_floor { "floor, age" } else { "encke, age" }, &side.crowd.reply());
     }
-    let [mut encke, _] = sides;
-    let large = 9_000;
+    let [encke, _] = sides;
+    talk_beside(encke, 9_000, rooms, messages);
+}
+
+/// No floor to compare with: it has no channels.
+fn beside(options: &Options) {
+    let encke = Side::new(Server::encke(), false, 10, "/channels/room-{/10}?as=ndjson");
+    talk_beside(encke, options.connections(16_000), 1, options.messages(5_000));
+}
+
+/// Talks in rooms while there is always something to sweep in a large channel.
+fn talk_beside(mut encke: Side, large: usize, rooms: usize, messages: usize) {
     let target = "/channels/large?as=ndjson";
     let address = encke.server.address;
     // It never reads: what it costs the client's core would be taken for the server's delay.

@@ -45,7 +45,7 @@ use ticker::Ticker;
 /// Deliveries to one channel before the next one gets its turn. A `send` takes up to 10 us, and what is
 /// published during one slice may have to wait for another: together that must stay well below the 2 ms that a
 /// small chat may wait for a large one.
-const SLICE: usize = 64;
+const SLICE: usize = 32;
 
 /// Deliveries before the reactor looks at its sockets again, for the same reason.
 const DELIVERIES_PER_TURN: usize = 256;
@@ -168,8 +168,10 @@ pub struct Hub {
     channels: Slab<Channel>,
     names: HashMap<Rc<str>, u32>,
     several: Slab<Several>,
-    /// Channels with news, each once, in the order in which they get their slices.
-    active: VecDeque<u32>,
+    /// Channels with news that have not had a slice of it yet. Each active channel is in here or in `begun`, once.
+    fresh: VecDeque<u32>,
+    /// Channels in whose sweep we are, in the order in which they get their slices.
+    begun: VecDeque<u32>,
     /// When a channel's history has something to forget. Keys are slots of `channels`.
     ages: Wheel,
     /// When a channel has gathered for long enough. The same keys.
@@ -201,7 +203,8 @@ impl Hub {
             channels: Slab::new(),
             names: HashMap::new(),
             several: Slab::new(),
-            active: VecDeque::new(),
+            fresh: VecDeque::new(),
+            begun: VecDeque::new(),
             ages: Wheel::new(now.mono_ms()),
             gathers: Wheel::new(now.mono_ms()),
             tickers: Ticker::all(&settings.tickers, now),
@@ -281,7 +284,7 @@ impl Hub {
 
     fn activate(&mut self, key: u32) {
         if !std::mem::replace(&mut self.channels[key as usize].queued, true) {
-            self.active.push_back(key);
+            self.fresh.push_back(key);
         }
     }
 
@@ -407,7 +410,7 @@ impl Hub {
 
     /// Whether a sweep is unfinished or has yet to begin.
     pub fn is_active(&self) -> bool {
-        !self.active.is_empty()
+        !(self.fresh.is_empty() && self.begun.is_empty())
     }
 
     /// Does what is due: forgets what is too old, ends gathering, ticks.
@@ -423,24 +426,37 @@ impl Hub {
         self.tick(now);
     }
 
-    /// Gives active channels a slice each, in turn, as far as one turn of the reactor goes.
+    /// Gives active channels a slice each, as far as one turn of the reactor goes: who has just been spoken in goes
+    /// first, so that a small chat waits for one slice of a large sweep at most; and then those that are in the middle
+    /// of one, of which one at least gets on.
     pub fn sweep(&mut self, members: &mut impl Members) {
         let mut budget = DELIVERIES_PER_TURN;
-        for _ in 0..self.active.len() {
+        let begun = self.begun.len();
+        while budget > SLICE
+            && let Some(key) = self.fresh.pop_front()
+        {
+            budget = budget.saturating_sub(self.slice(key, members));
+        }
+        for _ in 0..begun {
             if budget == 0 {
                 break;
             }
-            let key = self.active.pop_front().expect("counted before the loop, and only refilled by it");
-            let done = self.sweep_slice(key, SLICE, members);
-            budget = budget.saturating_sub(done.max(1));
-            let channel = &mut self.channels[key as usize];
-            if channel.is_active() {
-                self.active.push_back(key);
-            } else {
-                channel.queued = false;
-                self.forget_if_empty(key);
-            }
+            let key = self.begun.pop_front().expect("counted before the loops, and only refilled by them");
+            budget = budget.saturating_sub(self.slice(key, members));
         }
+    }
+
+    /// One slice for a channel. Returns what it took of the turn.
+    fn slice(&mut self, key: u32, members: &mut impl Members) -> usize {
+        let done = self.sweep_slice(key, SLICE, members);
+        let channel = &mut self.channels[key as usize];
+        if channel.is_active() {
+            self.begun.push_back(key);
+        } else {
+            channel.queued = false;
+            self.forget_if_empty(key);
+        }
+        done.max(1)
     }
 
     /// How many channels there are.
