@@ -329,6 +329,9 @@ fn head_answers_at_once_and_subscribes_nobody() {
         let head = client.head(Asked::HEAD);
         assert_eq!((head.status, head.framing), (200, Framing::Nothing), "{target}");
         assert!(head.field("content-type").is_some());
+        // Nothing that the GET would not say.
+        assert_eq!(head.field("transfer-encoding"), None);
+        assert_eq!(head.field("x-accel-buffering").is_some(), target.contains("as="), "{target}");
         if head.closes {
             client.ends();
         }

@@ -125,10 +125,17 @@ impl<S: Socket> Engine<S> {
     }
 
     fn answer_head_only(&mut self, index: u32, framing: &Framing) {
-        self.draft_stream_head(index, framing);
+        if framing.is_poll() {
+            let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
+            self.draft_head(index, 200, |head| {
+                head.content_type(JSON).lines(UNSTORED).lines(&lines).finish(AnswerBody::Unsaid)
+            });
+        } else {
+            self.draft_stream_head(index, framing);
+        }
         self.crowd.send(index, &self.draft);
-        let ends = !framing.is_poll() || !self.crowd[index].exchange().keep_alive;
-        self.crowd.end_exchange(index, !ends);
+        let goes_on = framing.is_poll() && self.crowd[index].exchange().keep_alive;
+        self.crowd.end_exchange(index, goes_on);
     }
 
     /// A poll that heard nothing for long enough is told so, and where to go on.

@@ -74,6 +74,8 @@ pub enum AnswerBody {
     Length(u64),
     /// Something whose length is not known yet: chunked for HTTP/1.1, until the connection closes for HTTP/1.0.
     Unknown,
+    /// Nothing, in an answer to HEAD whose GET will have a length that is not known yet (RFC 9110 §8.6 lets it out).
+    Unsaid,
     /// A stream that ends with the connection, for every version: its frames are nothing but their payload.
     UntilClose,
 }
@@ -169,7 +171,8 @@ impl<'o> AnswerHead<'o> {
     pub fn finish(self, body: AnswerBody) -> AnswerFraming {
         let bodiless = matches!(self.status, 100..200 | 204 | 304);
         let chunked = !bodiless && body == AnswerBody::Unknown && self.version == Version::Http11;
-        let until_close = !bodiless && !chunked && !matches!(body, AnswerBody::Length(_));
+        let until_close =
+            !bodiless && !chunked && matches!(body, AnswerBody::Unknown | AnswerBody::UntilClose);
         let close = self.status != 101 && (until_close || !self.keep_alive);
         if let (AnswerBody::Length(length), false) = (body, bodiless) {
             self.out.extend_from_slice(b"Content-Length: ");
