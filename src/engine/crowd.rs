@@ -312,6 +312,10 @@ impl<S: Socket> Members for Crowd<S> {
         }
     }
 
+    fn tell(&mut self, member: u32, bytes: &[u8]) {
+        self.send(member, bytes);
+    }
+
     /// Hot: runs once per answered poll.
     fn answer(&mut self, member: u32, answers: &mut Answers) {
         let conn = &mut self[member];

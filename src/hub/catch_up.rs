@@ -137,8 +137,8 @@ impl Hub {
             let mut batch = Batch::default();
             batch.append(cursor, |out| framing.gap(gap, out));
             self.stats.gaps += 1;
-            // If it is cut, the connection keeps the rest, and what follows waits for that.
-            members.push(member, &batch);
+            // Nothing else knows of this gap: it must not be refused because the head is not through yet.
+            members.tell(member, &batch.bytes);
         }
         let seat = if cursor >= channel.head {
             channel.join(key, section, member, head.max(cursor))

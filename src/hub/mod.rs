@@ -110,6 +110,9 @@ pub trait Members {
     /// Sends a batch to a stream.
     fn push(&mut self, member: u32, batch: &Batch) -> Push;
 
+    /// Sends a stream the first word of its subscription, behind whatever is still unsent of the answer's head.
+    fn tell(&mut self, member: u32, bytes: &[u8]);
+
     /// The poll of `member` is over: this is its answer. Its seat is gone already. `answers` is the same for everyone
     /// who hears the same, and remembers its framings.
     fn answer(&mut self, member: u32, answers: &mut Answers);
@@ -467,6 +470,16 @@ impl Hub {
     /// What all histories weigh, in bytes.
     pub fn history_bytes(&self) -> usize {
         self.history_bytes
+    }
+
+    /// How many timers are armed.
+    pub fn timers(&self) -> usize {
+        self.ages.len() + self.gathers.len() + self.beats.len()
+    }
+
+    /// How many sit somewhere; who listens to several channels counts in each of them.
+    pub fn seats(&self) -> usize {
+        self.several.len() + self.channels.iter().map(|(_, channel)| channel.subscribers()).sum::<usize>()
     }
 
     /// The newest id of the log.

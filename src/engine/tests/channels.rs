@@ -438,3 +438,21 @@ fn deleting_costs_the_budget_nothing() {
     assert_eq!(listener.read().lines().count(), 40);
     assert_eq!(world.engine.hub.history_bytes(), 0);
 }
+
+#[test]
+fn a_gap_waits_behind_a_head_that_is_not_through_yet() {
+    let parts = ChannelRule { slow: Slow::Disconnect, ..ChannelRule::new("parts".parse().unwrap()) };
+    let limits = Limits { history_messages_max: 1, connections_max: 10, ..Limits::default() };
+    let mut world = World::with(Settings { limits, channels: vec![parts], ..Settings::default() });
+    let cursor = START.unix_us;
+    for text in ["one", "two"] {
+        world.say("parts", text);
+    }
+    let client = world.connect();
+    client.line.borrow_mut().room = 50;
+    world.send(&client, &get(&format!("/channels/parts?as=ndjson&since={cursor}")));
+    world.make_room(&client, 1_000_000);
+    let answer = client.read();
+    let lines: Vec<&str> = body(&answer).lines().collect();
+    assert!(lines[0].starts_with("{\"gap\":{\"from\":") && lines[1].contains("\"two\""), "{answer}");
+}
