@@ -72,6 +72,25 @@ pub struct Readiness {
     pub read_closed: bool,
 }
 
+/// Everything that comes and goes, counted. When everybody has left and everything is forgotten, all of it is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Connections.
+    pub connections: usize,
+    /// Subscribers that are no polls.
+    pub streams: usize,
+    /// Armed timers: of connections, of histories, of gathering channels, of tickers.
+    pub timers: usize,
+    /// Connections that are to be looked at again.
+    pub again: usize,
+    /// Seats taken, in all sections and beside them, and listeners to several channels.
+    pub seats: usize,
+    /// Channels.
+    pub channels: usize,
+    /// What all histories weigh.
+    pub history_bytes: usize,
+}
+
 /// A comet server, whatever its sockets are.
 pub struct Engine<S> {
     crowd: Crowd<S>,
@@ -220,6 +239,19 @@ impl<S: Socket> Engine<S> {
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.crowd.len()
+    }
+
+    /// How much there is of everything that comes and goes.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            connections: self.crowd.len(),
+            streams: self.crowd.streams,
+            timers: self.crowd.wheel.len() + self.hub.timers(),
+            again: self.crowd.again.iter().filter(|id| self.crowd.find(**id).is_some()).count(),
+            seats: self.hub.seats(),
+            channels: self.hub.channels(),
+            history_bytes: self.hub.history_bytes(),
+        }
     }
 
     /// What happened so far.

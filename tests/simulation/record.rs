@@ -1,0 +1,307 @@
+//! The record: what was said, what each subscriber was told, and whether that is right.
+//!
+//! What must hold: every subscriber hears each message of its channels behind its cursor exactly once, in the order of
+//! the ids, or is told of a gap that covers it; and no gap is told when nothing is missing. The record is read when an
+//! audit comes, with everything known that was published by then.
+//!
+//! Knows: ids, texts, channels. Never learns how either travelled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::script::CHANNELS;
+
+/// The channels of one subscription, a bit each.
+pub type Set = u8;
+
+/// All that was ever said.
+#[derive(Default)]
+pub struct Log {
+    /// Messages that have their id: where, and their text's number (none: the server's own last word).
+    pub said: BTreeMap<u64, (usize, Option<usize>)>,
+    texts: Vec<Text>,
+}
+
+struct Text {
+    channel: usize,
+    data: String,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Asked for, and not answered yet.
+    Open,
+    /// Its place in the log.
+    Said(u64),
+    /// It must never be heard.
+    Refused,
+}
+
+impl Log {
+    /// A new text, of about so many bytes, that is on its way to a channel. Returns its number.
+    pub fn text(&mut self, channel: usize, bytes: usize) -> usize {
+        let number = self.texts.len();
+        let data = format!("{number}:{}", ["x", "\n", "é", "</script>", "\""][number % 5].repeat(bytes / 9));
+        self.texts.push(Text { channel, data, fate: Fate::Open });
+        number
+    }
+
+    pub fn data(&self, number: usize) -> &str {
+        &self.texts[number].data
+    }
+
+    /// The server has said which id a text has.
+    pub fn accept(&mut self, number: usize, id: u64) -> Result<(), String> {
+        let text = &mut self.texts[number];
+        match text.fate {
+            Fate::Open => {
+                text.fate = Fate::Said(id);
+                match self.said.insert(id, (text.channel, Some(number))) {
+                    None => Ok(()),
+                    Some(other) => Err(format!("the id {id} was given to {other:?} and to text {number}")),
+                }
+            }
+            Fate::Said(before) if before == id => Ok(()),
+            fate => Err(format!("text {number} has the id {id}, and was {fate:?}")),
+        }
+    }
+
+    /// Whoever asked for it was refused, or never got to the end of his sentence.
+    pub fn refuse(&mut self, number: usize) -> Result<(), String> {
+        match self.texts[number].fate {
+            Fate::Said(id) => Err(format!("text {number} was refused and said, with the id {id}")),
+            _ => {
+                self.texts[number].fate = Fate::Refused;
+                Ok(())
+            }
+        }
+    }
+
+    /// The last word of a channel whose history was deleted.
+    pub fn deleted(&mut self, channel: usize, id: u64) -> Result<(), String> {
+        match self.said.insert(id, (channel, None)) {
+            None | Some((_, None)) => Ok(()),
+            Some(other) => Err(format!("the id {id} was given to {other:?} and to a last word")),
+        }
+    }
+
+    /// Somebody heard this. It may be news to us, too.
+    pub fn hear(&mut self, id: u64, channel: &str, event: Option<&str>, data: &str) -> Result<usize, String> {
+        let known = CHANNELS.iter().position(|name| *name == channel);
+        let channel = known.ok_or_else(|| format!("a message of a channel {channel:?}"))?;
+        if event == Some("deleted") {
+            self.deleted(channel, id)?;
+            return Ok(channel);
+        }
+        let number = data.split(':').next().and_then(|digits| digits.parse::<usize>().ok());
+        let number = number.filter(|&number| number < self.texts.len());
+        let number = number.ok_or_else(|| format!("a message that nobody wrote: {data:?}"))?;
+        let text = &self.texts[number];
+        if (text.channel, text.data.as_str()) != (channel, data) {
+            return Err(format!("text {number} was changed on its way, or heard elsewhere: {data:?}"));
+        }
+        self.accept(number, id)?;
+        Ok(channel)
+    }
+
+    /// How many texts have been written.
+    pub fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// The newest id that we know.
+    pub fn head(&self) -> u64 {
+        self.said.keys().next_back().copied().unwrap_or(0)
+    }
+}
+
+/// One thing that happened to a subscriber.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    /// It asks without a cursor that means anything: what it hears first is where its account begins.
+    Anew,
+    /// Its stream has begun, when this was the newest id that we knew and so many texts had been written. What is
+    /// written from then on is for it.
+    Open(u64, usize),
+    /// Another subscription, which holds from here on; it may already have been served by it.
+    May(Set),
+    /// … and must be, from this id on.
+    Must(Set, u64),
+    Heard(u64, usize),
+    Gap(u64, u64),
+    /// It is told that it has everything up to here.
+    At(u64),
+}
+
+/// What a subscriber has been told so far.
+pub struct Record {
+    first: Set,
+    pub entries: Vec<Entry>,
+}
+
+/// Reads a record.
+struct Reader<'a> {
+    log: &'a Log,
+    /// What it may hear, and from which id on it must.
+    may: Set,
+    must: [Option<u64>; CHANNELS.len()],
+    /// Everything up to here has been accounted for.
+    at: Option<u64>,
+    /// Texts before this one may have been said before it came.
+    from_text: usize,
+    /// The last it heard, while that says more than `at`.
+    last: u64,
+    gaps: Vec<(u64, u64)>,
+    heard: BTreeSet<u64>,
+    /// Gaps that were told to somebody whose cursor was good.
+    well_founded: Vec<(u64, u64)>,
+}
+
+impl Record {
+    pub fn new(channels: Set) -> Self {
+        Record { first: channels, entries: Vec::new() }
+    }
+
+    /// Whether all of it is right. With `whole`, everything said by now must have been heard.
+    pub fn check(&self, log: &Log, whole: bool, is_roomy: bool) -> Result<(), String> {
+        let mut reader = Reader {
+            log,
+            may: self.first,
+            must: std::array::from_fn(|channel| (self.first & 1 << channel != 0).then_some(0)),
+            at: None,
+            from_text: 0,
+            last: 0,
+            gaps: Vec::new(),
+            heard: BTreeSet::new(),
+            well_founded: Vec::new(),
+        };
+        for entry in &self.entries {
+            reader.read(*entry).map_err(|error| format!("{error}\n    its record: {:?}", self.tail()))?;
+        }
+        if whole {
+            let end = log.head();
+            reader.check_latest(is_roomy)?;
+            reader
+                .account(end, true)
+                .map_err(|error| format!("{error} at the end\n    its record: {:?}", self.tail()))?;
+        }
+        if is_roomy { reader.check_gaps() } else { Ok(()) }
+    }
+
+    fn tail(&self) -> &[Entry] {
+        &self.entries[self.entries.len().saturating_sub(12)..]
+    }
+}
+
+impl Reader<'_> {
+    fn read(&mut self, entry: Entry) -> Result<(), String> {
+        match entry {
+            Entry::Anew => {
+                self.at = None;
+                self.from_text = 0;
+                self.last = 0;
+            }
+            Entry::Open(head, texts) => {
+                if self.at.is_none() {
+                    self.at = Some(head);
+                    self.from_text = texts;
+                }
+            }
+            Entry::May(set) => {
+                self.may |= set;
+                for channel in 0..CHANNELS.len() {
+                    if set & 1 << channel == 0 {
+                        self.must[channel] = None;
+                    }
+                }
+            }
+            Entry::Must(set, id) => {
+                self.may = set;
+                for channel in 0..CHANNELS.len() {
+                    self.must[channel] = (set & 1 << channel != 0).then(|| self.must[channel].unwrap_or(id));
+                }
+            }
+            Entry::Gap(from, to) => {
+                self.gaps.push((from, to));
+                if from > 0 && self.at.is_some_and(|at| from >= at) {
+                    self.well_founded.push((from, to));
+                }
+            }
+            Entry::At(id) => {
+                if self.at.is_none() {
+                    self.at = Some(id);
+                }
+                self.account(id, true)?;
+                self.from_text = 0;
+            }
+            Entry::Heard(id, channel) => {
+                if self.may & 1 << channel == 0 {
+                    return Err(format!("{id} of {}, which it does not listen to", CHANNELS[channel]));
+                }
+                if id <= self.last {
+                    return Err(format!("{id} after {}: again, or out of order", self.last));
+                }
+                // Before there is an account, it hears old messages that it asked for in another way than by a cursor: what is
+                // there, whatever is missing.
+                if let Some(at) = self.at.filter(|&at| id > at) {
+                    self.account(id, false)?;
+                    self.at = Some(id.max(at));
+                }
+                self.last = id;
+                self.heard.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything up to `until` must have been heard, or lie in a gap.
+    fn account(&mut self, until: u64, inclusive: bool) -> Result<(), String> {
+        let Some(at) = self.at else { return Ok(()) };
+        let end = if inclusive { until } else { until - 1 };
+        if end <= at {
+            return Ok(());
+        }
+        for (&id, &(channel, text)) in self.log.said.range(at + 1..=end) {
+            let is_due = self.must[channel].is_some_and(|from| id > from) && CHANNELS[channel] != "latest";
+            let is_due = is_due && (self.from_text == 0 || text.is_some_and(|text| text >= self.from_text));
+            let told = self.gaps.iter().any(|&(from, to)| from < id && id <= to);
+            if is_due && !told && !self.heard.contains(&id) {
+                return Err(format!("{id} (text {text:?} in {}) was lost without a word", CHANNELS[channel]));
+            }
+        }
+        self.at = Some(end);
+        Ok(())
+    }
+
+    /// Who wants only the newest message has that one.
+    fn check_latest(&self, is_exact: bool) -> Result<(), String> {
+        let latest = CHANNELS.iter().position(|name| *name == "latest").expect("it is there");
+        let Some(from) = self.must[latest].filter(|_| self.last > 0) else { return Ok(()) };
+        let newest = self.log.said.iter().rev().find(|(_, (channel, _))| *channel == latest);
+        match newest {
+            Some((&id, (_, Some(_))))
+                if is_exact && id > from && id > self.last && self.at.is_some_and(|at| id > at) =>
+            {
+                Err(format!("{id}, the newest of its channel, has not come"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No gap may be told when nothing is missing.
+    fn check_gaps(&self) -> Result<(), String> {
+        // What somebody deleted is gone, and may be told in both ways.
+        if self.log.said.values().any(|(_, text)| text.is_none()) {
+            return Ok(());
+        }
+        for &(from, to) in &self.well_founded {
+            let missing = |(id, (channel, _)): (&u64, &(usize, Option<usize>))| {
+                self.may & 1 << *channel != 0 && !self.heard.contains(id)
+            };
+            if !self.log.said.range(from + 1..=to.max(from + 1)).any(missing) {
+                return Err(format!("a gap from {from} to {to} was told, and nothing is missing there"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! A script: what happens in one run, as a list.
+//!
+//! A seed makes a script, and a script makes a run: nothing is decided by dice while it runs. So a script that
+//! fails can be cut down, piece by piece, as long as what is left still fails.
+//!
+//! An act names its actor by a number that is taken modulo how many there are, and does nothing where it makes no
+//! sense. So every part of a script is a script.
+//!
+//! Knows: what may happen. Never learns what comes of it.
+
+use encke::config::{ChannelRule, Limits, Settings, Slow};
+
+use super::dice::Dice;
+
+/// The channels of the world: what is said in them may be lost in different ways.
+pub const CHANNELS: [&str; 6] = ["a", "b", "c", "gathers", "parts", "latest"];
+
+/// How a subscriber is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Events,
+    Ndjson,
+    Iframe,
+    Poll,
+    Websocket,
+}
+
+const WAYS: [Way; 5] = [Way::Events, Way::Ndjson, Way::Iframe, Way::Poll, Way::Websocket];
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// Where it stopped, or from now on.
+    Cursor,
+    Oldest,
+    Last(usize),
+    /// A cursor that this server never gave.
+    Nonsense,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    HalfClose,
+    Reset,
+    /// Found out by whoever writes next.
+    SilentReset,
+    Vanish,
+}
+
+/// How something is published.
+#[derive(Clone, Copy, Debug)]
+pub enum Mouth {
+    /// By the embedder.
+    Inside,
+    Post,
+    Chunked,
+    /// So many in one body.
+    Bulk(usize),
+    /// By a subscriber that is connected by a WebSocket.
+    Websocket(usize),
+    /// A body that is cut off by a reset.
+    CutOff,
+    /// To a channel that nobody may publish to.
+    Forbidden,
+}
+
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// A subscriber asks, over a buffer of so many bytes; so many bytes of what it asks arrive at once.
+    Ask {
+        who: usize,
+        way: Way,
+        start: Start,
+        capacity: usize,
+        arrives: usize,
+    },
+    /// More of what it sent arrives.
+    Arrive {
+        who: usize,
+        bytes: usize,
+    },
+    Read {
+        who: usize,
+        bytes: usize,
+    },
+    End {
+        who: usize,
+        end: End,
+    },
+    /// The kernel repeats itself.
+    Repeat {
+        who: usize,
+    },
+    /// Over a WebSocket: the subscription changes.
+    Change {
+        who: usize,
+        channel: usize,
+        joins: bool,
+    },
+    Publish {
+        channel: usize,
+        bytes: usize,
+        mouth: Mouth,
+    },
+    Delete {
+        channel: usize,
+    },
+    /// Somebody who does not keep to any protocol.
+    Babble {
+        seed: u64,
+        bytes: usize,
+    },
+    /// One of the article's chat: says something, reads on, or parts.
+    Chat {
+        who: usize,
+        says: bool,
+        parts: bool,
+    },
+    /// One of the article's clocks: comes, reads, or parts.
+    Clock {
+        who: usize,
+        parts: bool,
+    },
+    /// Time passes, and the server wakes whenever something is due; or it sleeps through all of it.
+    Pass {
+        ms: u64,
+        asleep: bool,
+    },
+    /// The wall clock is set, so many seconds forth or back.
+    SetClock {
+        seconds: i64,
+    },
+    /// Everybody who can reads all there is, and must then have heard everything.
+    Audit,
+}
+
+/// What happens behind an act before the next.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    /// Nothing: edges pile up.
+    Nothing,
+    Turn,
+    /// Turns, until there is nothing to do now.
+    Settle,
+}
+
+#[derive(Clone)]
+pub struct Script {
+    pub seed: u64,
+    pub subscribers: usize,
+    pub settings: Settings,
+    pub acts: Vec<(Act, Then)>,
+}
+
+impl Script {
+    /// Most worlds are small: what can go wrong goes wrong between two or three. Now and then one is large.
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let (subscribers, acts) = match seed % 100 {
+            99 => (200 + dice.below(200), 3_000),
+            _ => (2 + dice.below(6), 80 + dice.below(250)),
+        };
+        let settings = settings(&mut dice, subscribers);
+        let acts = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
+        Script { seed, subscribers, settings, acts }
+    }
+
+    /// Whether nothing is ever dropped from a history, by these settings.
+    pub fn is_roomy(&self) -> bool {
+        let limits = &self.settings.limits;
+        limits.history_messages_max >= 1_000
+            && limits.history_bytes_max >= 1 << 20
+            && limits.history_age_ms >= 3_600_000
+            && limits.history_budget_bytes_max >= 1 << 28
+    }
+}
+
+fn settings(dice: &mut Dice, subscribers: usize) -> Settings {
+    let roomy = dice.once_in(2);
+    let mut limits = Limits {
+        connections_max: if dice.once_in(6) { subscribers as u32 } else { 2 * subscribers as u32 + 40 },
+        history_messages_max: if roomy { 1_000_000 } else { dice.one_of(&[1, 3, 10, 1_000]) },
+        message_bytes_max: 4_096,
+        history_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[5_000, 12_000, 1 << 20]) },
+        history_age_ms: if roomy { 3_600_000 } else { dice.one_of(&[2_000, 60_000]) },
+        history_budget_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[1 << 20, 1 << 28]) },
+        write_timeout_ms: dice.one_of(&[5_000, 60_000]),
+        idle_timeout_ms: dice.one_of(&[3_000, 75_000]),
+        linger_ms: dice.one_of(&[0, 1_000]),
+        poll_space_ms: dice.one_of(&[500, 20_000]),
+        unsent_bytes_max: dice.one_of(&[200, 65_536]),
+        ..Limits::default()
+    };
+    if !roomy && dice.once_in(2) {
+        limits.history_budget_bytes_max = limits.history_bytes_max.min(20_000);
+        limits.history_bytes_max = limits.history_bytes_max.min(20_000);
+    }
+    limits.validate().expect("the simulated are real limits");
+    let rule = |pattern: &str, change: fn(&mut ChannelRule)| {
+        let mut rule = ChannelRule::new(pattern.parse().expect("a pattern of ours"));
+        change(&mut rule);
+        rule
+    };
+    Settings {
+        limits,
+        heartbeat_ms: dice.one_of(&[0, 700, 25_000]),
+        poll_timeout_ms: dice.one_of(&[1_500, 25_000]),
+        channels: vec![
+            rule("gathers", |rule| rule.gather_ms = 40),
+            rule("parts", |rule| rule.slow = Slow::Disconnect),
+            rule("latest", |rule| rule.slow = Slow::Latest),
+        ],
+        ..Settings::default()
+    }
+}
+
+fn act(dice: &mut Dice) -> Act {
+    let who = dice.below(1 << 20);
+    let channel = dice.below(CHANNELS.len());
+    match dice.below(100) {
+        0..14 => Act::Ask {
+            who,
+            way: dice.one_of(&WAYS),
+            start: match dice.below(12) {
+                0 => Start::Oldest,
+                1 => Start::Last(dice.below(4)),
+                2 => Start::Nonsense,
+                _ => Start::Cursor,
+            },
+            capacity: match dice.below(3) {
+                0 => 1 + dice.below(300),
+                1 => 300 + dice.below(3_000),
+                _ => 1 << 20,
+            },
+            arrives: if dice.once_in(4) { dice.below(120) } else { usize::MAX },
+        },
+        14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
+        19..39 => Act::Read { who, bytes: if dice.once_in(2) { 1 + dice.below(400) } else { usize::MAX } },
+        39..45 => Act::End {
+            who,
+            end: dice.one_of(&[End::HalfClose, End::Reset, End::Reset, End::SilentReset, End::Vanish]),
+        },
+        45..47 => Act::Repeat { who },
+        47..50 => Act::Change { who, channel, joins: dice.once_in(2) },
+        50..74 => Act::Publish {
+            channel,
+            bytes: if dice.once_in(5) { dice.below(4_000) } else { dice.below(60) },
+            mouth: match dice.below(16) {
+                0..5 => Mouth::Inside,
+                5..8 => Mouth::Post,
+                8 => Mouth::Chunked,
+                9..11 => Mouth::Bulk(1 + dice.below(5)),
+                11..14 => Mouth::Websocket(dice.below(1 << 20)),
+                14 => Mouth::CutOff,
+                _ => Mouth::Forbidden,
+            },
+        },
+        74 => Act::Delete { channel },
+        75..77 => Act::Babble { seed: dice.below(1 << 30) as u64, bytes: dice.below(600) },
+        77..82 => Act::Chat { who, says: dice.once_in(2), parts: dice.once_in(8) },
+        82..84 => Act::Clock { who, parts: dice.once_in(5) },
+        84..93 => Act::Pass {
+            ms: match dice.below(8) {
+                0 => dice.below(120_000) as u64,
+                1..4 => dice.below(2_000) as u64,
+                _ => dice.below(60) as u64,
+            },
+            asleep: dice.once_in(4),
+        },
+        93 => Act::SetClock { seconds: dice.one_of(&[-86_400, -5, 5, 86_400]) },
+        94..98 => Act::Audit,
+        _ => Act::Read { who, bytes: usize::MAX },
+    }
+}
+
+fn then(dice: &mut Dice) -> Then {
+    match dice.below(10) {
+        0..3 => Then::Nothing,
+        3..6 => Then::Turn,
+        _ => Then::Settle,
+    }
+}

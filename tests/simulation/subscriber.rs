@@ -1,0 +1,256 @@
+//! A subscriber: asks, listens, remembers its cursor, and comes back.
+//!
+//! Knows: its connection, its record. Never learns what others are told.
+
+use crate::common::frames::{self, UPGRADE};
+use crate::common::{Hearing, News, Told, Transport, find};
+
+use super::record::{Entry, Log, Record, Set};
+use super::script::{CHANNELS, Start, Way};
+use super::wire::Line;
+
+pub struct Subscriber {
+    pub channels: Set,
+    pub record: Record,
+    /// The last cursor it was told.
+    cursor: Option<u64>,
+    pub line: Option<Line>,
+    pub way: Way,
+    hearing: Hearing,
+    /// The head of the answer, until it is whole.
+    head: Vec<u8>,
+    pub is_open: bool,
+    /// Of a poll: an answer is owed.
+    waits: bool,
+    /// Texts that it is publishing over its WebSocket, and changes of its subscription, in the order of their answers.
+    asked: Vec<Asked>,
+    pub bytes_read: usize,
+}
+
+enum Asked {
+    Text(usize),
+    Change(Set),
+}
+
+impl Subscriber {
+    pub fn new(channels: Set) -> Self {
+        Subscriber {
+            channels,
+            record: Record::new(channels),
+            cursor: None,
+            line: None,
+            way: Way::Ndjson,
+            hearing: Hearing::new(Transport::Ndjson),
+            head: Vec::new(),
+            is_open: false,
+            waits: false,
+            asked: Vec::new(),
+            bytes_read: 0,
+        }
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = (0..CHANNELS.len())
+            .filter(|channel| self.channels & 1 << channel != 0)
+            .map(|c| CHANNELS[c])
+            .collect();
+        names.join(",")
+    }
+
+    /// Whether it can be given a new connection.
+    pub fn is_free(&self) -> bool {
+        self.line.is_none()
+    }
+
+    /// Asks over a fresh connection.
+    pub fn ask(&mut self, line: Line, way: Way, start: Start) {
+        self.way = way;
+        let transport = match way {
+            Way::Events => Transport::Events,
+            Way::Ndjson => Transport::Ndjson,
+            Way::Iframe => Transport::Iframe,
+            Way::Poll => Transport::Poll,
+            Way::Websocket => Transport::Websocket,
+        };
+        self.hearing = Hearing::new(transport);
+        self.head.clear();
+        self.asked.clear();
+        self.is_open = false;
+        self.line = Some(line);
+        let from = match (start, self.cursor) {
+            (Start::Cursor, Some(cursor)) => format!("&since={cursor}"),
+            (Start::Cursor, None) => String::new(),
+            (Start::Oldest, _) => "&since=oldest".to_owned(),
+            (Start::Last(n), _) => format!("&last={n}"),
+            (Start::Nonsense, _) => "&since=9000000000000000".to_owned(),
+        };
+        if !(matches!(start, Start::Cursor) && self.cursor.is_some()) {
+            self.record.entries.push(Entry::Anew);
+        }
+        self.record.entries.push(Entry::Must(self.channels, 0));
+        self.send_request(&from);
+    }
+
+    fn send_request(&mut self, from: &str) {
+        let upgrade = if self.way == Way::Websocket { UPGRADE } else { "" };
+        let way = format!("{:?}", self.way).to_lowercase();
+        let names = self.names();
+        let request =
+            format!("GET /channels/{names}?as={way}&envelope{from} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n");
+        self.waits = self.way == Way::Poll;
+        if let Some(line) = &self.line {
+            line.borrow_mut().send(request.as_bytes());
+        }
+    }
+
+    /// A poll that was answered asks again.
+    pub fn poll_again(&mut self) {
+        if self.way == Way::Poll && self.line.is_some() && !self.waits {
+            let from = self.cursor.map(|cursor| format!("&since={cursor}")).unwrap_or_default();
+            self.send_request(&from);
+        }
+    }
+
+    /// Whether whatever is said now should reach it.
+    pub fn is_listening(&self) -> bool {
+        let usable = self.line.as_ref().is_some_and(|line| {
+            let line = line.borrow();
+            !line.has_vanished() && !line.is_half_closed() && !line.has_ended() && line.has_arrived()
+        });
+        usable && (self.is_open || self.way == Way::Poll)
+    }
+
+    /// Publishes over its WebSocket. Returns whether it can.
+    pub fn publish(&mut self, number: usize, log: &Log, channel: usize) -> bool {
+        let command =
+            serde_json::json!({ "publish": log.data(number), "channel": CHANNELS[channel], "ref": number });
+        self.command(&command.to_string(), Asked::Text(number))
+    }
+
+    pub fn change(&mut self, channel: usize, joins: bool) {
+        let set = if joins { self.channels | 1 << channel } else { self.channels & !(1 << channel) };
+        if set == 0 || set == self.channels {
+            return;
+        }
+        let verb = if joins { "subscribe" } else { "unsubscribe" };
+        let command = serde_json::json!({ verb: [CHANNELS[channel]], "ref": "change" });
+        if self.command(&command.to_string(), Asked::Change(set)) {
+            self.record.entries.push(Entry::May(self.channels & set));
+            self.record.entries.push(Entry::May(self.channels | set));
+            self.channels = set;
+        }
+    }
+
+    fn command(&mut self, json: &str, asked: Asked) -> bool {
+        let is_able = self.way == Way::Websocket && self.is_open && self.is_listening();
+        if let (true, Some(line)) = (is_able, &self.line) {
+            let mut line = line.borrow_mut();
+            line.send(&frames::text(json));
+            line.arrive(usize::MAX);
+            self.asked.push(asked);
+        }
+        is_able
+    }
+
+    /// Reads so many bytes and takes them to heart.
+    pub fn read(&mut self, bytes: usize, log: &mut Log) -> Result<(), String> {
+        let Some(line) = self.line.clone() else { return Ok(()) };
+        let read = line.borrow_mut().read(bytes);
+        self.bytes_read += read.len();
+        if !read.is_empty() {
+            self.hear(read, log)?;
+        }
+        if line.borrow().has_ended() {
+            self.lose();
+        }
+        Ok(())
+    }
+
+    /// Its connection is over.
+    pub fn lose(&mut self) {
+        self.line = None;
+        self.is_open = false;
+        if self.asked.iter().any(|asked| matches!(asked, Asked::Change(_))) {
+            self.record.entries.push(Entry::May(self.channels));
+        }
+    }
+
+    fn hear(&mut self, mut bytes: Vec<u8>, log: &mut Log) -> Result<(), String> {
+        if !self.is_open {
+            self.head.append(&mut bytes);
+            let Some(end) = find(&self.head, b"\r\n\r\n") else { return Ok(()) };
+            let status = self.head.get(9..12).unwrap_or_default();
+            if status == b"503" || status == b"408" {
+                self.lose();
+                return Ok(());
+            }
+            if self.way != Way::Poll {
+                self.record.entries.push(Entry::Open(log.head(), log.texts()));
+            }
+            self.is_open = true;
+            bytes = std::mem::take(&mut self.head);
+            debug_assert!(end < bytes.len());
+        }
+        let told = match self.hearing.feed(&bytes) {
+            Ok(told) => told,
+            // A later answer of a poll, or the goodbye of a WebSocket.
+            Err(error) if error.contains("HTTP/1.1 408") || error.contains("Close(Some(1001)") => {
+                self.lose();
+                return Ok(());
+            }
+            Err(error) => return Err(format!("{:?}: {error}", self.way)),
+        };
+        told.into_iter().try_for_each(|told| self.take(told, log))
+    }
+
+    fn take(&mut self, told: Told, log: &mut Log) -> Result<(), String> {
+        let entry = match told {
+            Told::Message(News { id: Some(id), channel, event, data }) => {
+                let channel = log.hear(id, &channel, event.as_deref(), &data)?;
+                self.cursor = Some(id);
+                Entry::Heard(id, channel)
+            }
+            // A cursor from the future: whatever is not told is missing.
+            Told::Gap { from, to } if from > to => Entry::Gap(0, log.head()),
+            Told::Gap { from, to } => Entry::Gap(from, to),
+            Told::Beat(Some(id)) => {
+                self.cursor = Some(id);
+                Entry::At(id)
+            }
+            Told::Since(id) => {
+                self.waits = false;
+                self.cursor = Some(id);
+                Entry::At(id)
+            }
+            Told::Reply(reply) => return self.take_reply(&reply, log),
+            Told::Beat(None) => return Ok(()),
+            Told::Message(news) => return Err(format!("a message without id: {news:?}")),
+        };
+        self.record.entries.push(entry);
+        Ok(())
+    }
+
+    fn take_reply(&mut self, reply: &serde_json::Value, log: &mut Log) -> Result<(), String> {
+        if self.asked.is_empty() {
+            return Err(format!("an answer to nothing: {reply}"));
+        }
+        match (self.asked.remove(0), reply["id"].as_u64()) {
+            (Asked::Text(number), Some(id)) => log.accept(number, id),
+            (Asked::Text(number), None) => log.refuse(number),
+            (Asked::Change(set), Some(id)) => {
+                self.cursor = self.cursor.max(Some(id));
+                let still = self.asked.iter().rev().find_map(|asked| match asked {
+                    Asked::Change(set) => Some(*set),
+                    Asked::Text(_) => None,
+                });
+                self.record.entries.push(Entry::At(id));
+                self.record.entries.push(match still {
+                    Some(next) => Entry::May(set & next),
+                    None => Entry::Must(set, id),
+                });
+                Ok(())
+            }
+            (Asked::Change(_), None) => Err(format!("a change was refused: {reply}")),
+        }
+    }
+}

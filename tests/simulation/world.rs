@@ -1,0 +1,447 @@
+//! The world: the real engine, a kernel and a time that are not real, and everybody who talks to it.
+//!
+//! Knows: all of them. Never throws dice: a script says what happens.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use encke::dialect::pages::Embedded;
+use encke::engine::Engine;
+use encke::kit::clock::Now;
+use encke::wire::json::Publication;
+
+use super::bystander::{Asked, Asker, Chatter, Watcher, bulk, post};
+use super::dice::Dice;
+use super::record::Log;
+use super::script::{Act, CHANNELS, End, Mouth, Script, Start, Then, Way};
+use super::subscriber::Subscriber;
+use super::wire::{Far, Line, Wire};
+
+const START: Now = Now { mono_us: 5_000_250_000, unix_us: 1_700_000_000_250_000 };
+
+/// Turns after which a server that never comes to rest is taken to be spinning.
+const TURNS_MOST: usize = 100_000;
+
+/// After so long the kernel itself gives up a connection whose peer acknowledges nothing.
+const KERNEL_PATIENCE_MS: u64 = 30_000;
+
+pub struct World {
+    engine: Engine<Far>,
+    now: Now,
+    /// All connections that the server has not let go of.
+    lines: Vec<Line>,
+    subscribers: Vec<Subscriber>,
+    publisher: Asker,
+    chatters: Vec<Chatter>,
+    watchers: Vec<Watcher>,
+    log: Log,
+    clock_was_set: bool,
+    is_roomy: bool,
+}
+
+impl World {
+    /// Plays a whole script, and what follows: everybody comes back, hears all, and leaves. Says what was wrong.
+    pub fn play(script: &Script) -> Result<Summary, String> {
+        let mut dice = Dice::new(script.seed ^ 0xc0ffee);
+        let all = (1 << CHANNELS.len()) - 1;
+        let mut world = World {
+            engine: Engine::new(&script.settings, Box::new(Embedded::new()), script.seed, START),
+            now: START,
+            lines: Vec::new(),
+            subscribers: (0..script.subscribers)
+                .map(|_| {
+                    let set =
+                        if dice.once_in(2) { 1 << dice.below(CHANNELS.len()) } else { 1 + dice.below(all) };
+                    Subscriber::new(set as u8)
+                })
+                .collect(),
+            publisher: Asker::default(),
+            chatters: (0..2).map(|_| Chatter::default()).collect(),
+            watchers: (0..2).map(|_| Watcher::default()).collect(),
+            log: Log::default(),
+            clock_was_set: false,
+            is_roomy: script.is_roomy(),
+        };
+        for (nth, (act, then)) in script.acts.iter().enumerate() {
+            world
+                .act(act)
+                .and_then(|()| world.then(*then))
+                .map_err(|error| format!("{error}\n    at act {nth}: {act:?}"))?;
+        }
+        world.end(script)
+    }
+
+    fn act(&mut self, act: &Act) -> Result<(), String> {
+        match *act {
+            Act::Ask { who, way, start, capacity, arrives } => self.ask(who, way, start, capacity, arrives),
+            Act::Arrive { who, bytes } => self.with_line(who, |line| line.arrive(bytes)),
+            Act::Read { who, bytes } => self.read(who, bytes)?,
+            Act::End { who, end } => self.cut(who, end),
+            Act::Repeat { who } => self.with_line(who, Wire::repeat),
+            Act::Change { who, channel, joins } => {
+                let who = who % self.subscribers.len();
+                self.subscribers[who].change(channel, joins);
+            }
+            Act::Publish { channel, bytes, mouth } => self.publish(channel, bytes, mouth)?,
+            Act::Delete { channel } => {
+                self.introduce_publisher();
+                let request = format!("DELETE /channels/{} HTTP/1.1\r\nHost: x\r\n\r\n", CHANNELS[channel]);
+                self.publisher.ask(request.as_bytes(), Asked::Delete(channel));
+            }
+            Act::Babble { seed, bytes } => self.babble(seed, bytes),
+            Act::Chat { who, says, parts } => self.chat(who, says, parts)?,
+            Act::Clock { who, parts } => self.watch(who, parts)?,
+            Act::Pass { ms, asleep } => self.pass(ms, asleep)?,
+            Act::SetClock { seconds } => {
+                self.now.unix_us = self.now.unix_us.saturating_add_signed(seconds * 1_000_000);
+                self.clock_was_set = true;
+            }
+            Act::Audit => self.audit()?,
+        }
+        Ok(())
+    }
+
+    fn then(&mut self, then: Then) -> Result<(), String> {
+        match then {
+            Then::Nothing => {}
+            Then::Turn => self.turn(),
+            Then::Settle => self.settle()?,
+        }
+        self.publisher.listen(&mut self.log)
+    }
+
+    // --- The kernel and the reactor -------------------------------------------------------------
+
+    /// A connection, if the server takes it.
+    fn connect(&mut self, capacity: usize) -> Option<Line> {
+        let id = self.engine.next_id();
+        let line = Wire::new(id, capacity);
+        let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, (self.lines.len() % 200) as u8));
+        self.engine.accept(Far(line.clone()), Some(peer), self.now).then(|| {
+            self.lines.push(line.clone());
+            line
+        })
+    }
+
+    /// One turn of the reactor: whoever has news is told once, then everything else.
+    fn turn(&mut self) {
+        for line in &self.lines {
+            let edge = line.borrow_mut().take_edge();
+            let id = line.borrow().id;
+            if let Some(readiness) = edge {
+                self.engine.ready(id, readiness, self.now);
+            }
+        }
+        self.engine.advance(self.now);
+        self.engine.end_turn(self.now.mono_us);
+        self.lines.retain(|line| !line.borrow().is_free());
+    }
+
+    /// Turns until there is nothing left to do now.
+    fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..TURNS_MOST {
+            self.turn();
+            let is_due = self.engine.deadline().is_some_and(|deadline_us| deadline_us <= self.now.mono_us);
+            if !is_due {
+                return Ok(());
+            }
+        }
+        Err("the server spins: there is always something due".to_owned())
+    }
+
+    fn pass(&mut self, ms: u64, asleep: bool) -> Result<(), String> {
+        let end_us = self.now.mono_us + ms * 1_000;
+        for _ in 0..TURNS_MOST {
+            let deadline = self.engine.deadline().filter(|&deadline_us| deadline_us <= end_us && !asleep);
+            let Some(deadline_us) = deadline else {
+                self.jump_to(end_us);
+                return self.settle();
+            };
+            self.jump_to(deadline_us.max(self.now.mono_us));
+            self.settle()?;
+        }
+        Err("the server wakes again and again".to_owned())
+    }
+
+    fn jump_to(&mut self, mono_us: u64) {
+        self.now.unix_us += mono_us - self.now.mono_us;
+        self.now.mono_us = mono_us;
+    }
+
+    // --- The actors -----------------------------------------------------------------------------
+
+    fn ask(&mut self, who: usize, way: Way, start: Start, capacity: usize, arrives: usize) {
+        let who = who % self.subscribers.len();
+        if !self.subscribers[who].is_free() {
+            self.subscribers[who].poll_again();
+            return;
+        }
+        if let Some(line) = self.connect(capacity) {
+            self.subscribers[who].ask(line.clone(), way, start);
+            line.borrow_mut().arrive(arrives);
+        }
+    }
+
+    fn with_line(&mut self, who: usize, change: impl FnOnce(&mut Wire)) {
+        let who = who % self.subscribers.len();
+        if let Some(line) = &self.subscribers[who].line {
+            change(&mut line.borrow_mut());
+        }
+    }
+
+    fn read(&mut self, who: usize, bytes: usize) -> Result<(), String> {
+        let who = who % self.subscribers.len();
+        self.subscribers[who].read(bytes, &mut self.log).map_err(|error| format!("subscriber {who}: {error}"))
+    }
+
+    fn cut(&mut self, who: usize, end: End) {
+        let who = who % self.subscribers.len();
+        let Some(line) = self.subscribers[who].line.clone() else { return };
+        match end {
+            // It reads on, to the end.
+            End::HalfClose => line.borrow_mut().half_close(),
+            End::Reset | End::SilentReset => {
+                line.borrow_mut().reset(matches!(end, End::Reset));
+                self.subscribers[who].lose();
+            }
+            End::Vanish => {
+                line.borrow_mut().vanish();
+                self.subscribers[who].lose();
+            }
+        }
+    }
+
+    fn introduce_publisher(&mut self) {
+        if self.publisher.line.is_none() {
+            self.publisher.line = self.connect(1 << 20);
+        }
+    }
+
+    fn publish(&mut self, channel: usize, bytes: usize, mouth: Mouth) -> Result<(), String> {
+        let bytes = bytes.min(4_000);
+        match mouth {
+            Mouth::Inside => {
+                let number = self.log.text(channel, bytes);
+                let data = self.log.data(number).into();
+                let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
+                match self.engine.publish(&[publication], self.now) {
+                    Ok(ids) => self.log.accept(number, ids[0])?,
+                    Err(_) => self.log.refuse(number)?,
+                }
+            }
+            Mouth::Post | Mouth::Chunked => {
+                self.introduce_publisher();
+                let number = self.log.text(channel, bytes);
+                let request = post(channel, self.log.data(number), matches!(mouth, Mouth::Chunked));
+                self.publisher.ask(&request, Asked::Texts(vec![number]));
+            }
+            Mouth::Bulk(count) => {
+                self.introduce_publisher();
+                let texts: Vec<(usize, usize)> = (0..count)
+                    .map(|nth| (channel + nth) % CHANNELS.len())
+                    .map(|channel| (self.log.text(channel, bytes), channel))
+                    .collect();
+                let request = bulk(&self.log, &texts);
+                self.publisher
+                    .ask(&request, Asked::Texts(texts.into_iter().map(|(number, _)| number).collect()));
+            }
+            Mouth::Websocket(who) => {
+                let who = who % self.subscribers.len();
+                let number = self.log.text(channel, bytes);
+                if !self.subscribers[who].publish(number, &self.log, channel) {
+                    self.log.refuse(number)?;
+                }
+            }
+            Mouth::CutOff => {
+                let number = self.log.text(channel, bytes);
+                let request = post(channel, self.log.data(number), bytes.is_multiple_of(2));
+                if let Some(line) = self.connect(1 << 20) {
+                    line.borrow_mut().send(&request);
+                    line.borrow_mut().arrive(request.len() - 1);
+                    self.turn();
+                    line.borrow_mut().reset(true);
+                }
+                self.log.refuse(number)?;
+            }
+            Mouth::Forbidden => {
+                self.introduce_publisher();
+                let number = self.log.text(channel, bytes);
+                let request = String::from_utf8(post(channel, self.log.data(number), false)).expect("text");
+                let request = request.replacen("/channels/", "/channels/$", 1);
+                self.publisher.ask(request.as_bytes(), Asked::Forbidden(number));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that begin like a request, a frame or nothing at all, and then no more; the connection stays.
+    fn babble(&mut self, seed: u64, bytes: usize) {
+        let mut dice = Dice::new(seed);
+        let Some(line) = self.connect(1 + dice.below(4_000)) else { return };
+        let beginning: &[u8] = dice.one_of(&[
+            b"GET /channels/a?as=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                .as_slice(),
+            b"GET /channels/a,b HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
+            b"POST /channels/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(),
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\nHEAD /channels/a HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
+            b"".as_slice(),
+        ]);
+        let noise: Vec<u8> = (0..bytes).map(|_| dice.below(256) as u8).collect();
+        let mut wire = line.borrow_mut();
+        wire.send(&[beginning, &noise].concat());
+        wire.arrive(usize::MAX);
+        match dice.below(4) {
+            0 => wire.half_close(),
+            1 => wire.reset(dice.once_in(2)),
+            _ => {}
+        }
+    }
+
+    fn chat(&mut self, who: usize, says: bool, parts: bool) -> Result<(), String> {
+        let who = who % self.chatters.len();
+        if says && let Some(line) = self.connect(1 << 20) {
+            let request =
+                format!("GET /demo/backend.php?msg=said{} HTTP/1.1\r\nHost: x\r\n\r\n", self.now.mono_us);
+            line.borrow_mut().send(request.as_bytes());
+            line.borrow_mut().arrive(usize::MAX);
+            self.settle()?;
+            line.borrow_mut().half_close();
+        }
+        if self.chatters[who].line.is_none() {
+            self.chatters[who].line = self.connect(1 << 20);
+        }
+        let chatter = &mut self.chatters[who];
+        // Two ids of one microsecond are told apart by the fraction; a clock set back does not change their order.
+        chatter.listen()?;
+        if parts && let Some(line) = chatter.line.take() {
+            line.borrow_mut().reset(true);
+            chatter.part();
+        }
+        chatter.poll();
+        Ok(())
+    }
+
+    fn watch(&mut self, who: usize, parts: bool) -> Result<(), String> {
+        let who = who % self.watchers.len();
+        self.watchers[who].listen(self.clock_was_set)?;
+        if parts && let Some(line) = self.watchers[who].line.take() {
+            line.borrow_mut().reset(false);
+        } else if self.watchers[who].line.is_none() {
+            self.watchers[who].line = self.connect(1 << 20);
+            self.watchers[who].look();
+        }
+        Ok(())
+    }
+
+    // --- The judge ------------------------------------------------------------------------------
+
+    /// Everybody who can reads all there is, and must then have heard everything.
+    fn audit(&mut self) -> Result<(), String> {
+        // Two rounds of reading bring a slow one up to date; in between passes what a channel gathers for.
+        for round in 0..3 {
+            loop {
+                self.settle()?;
+                self.publisher.listen(&mut self.log)?;
+                let before = self.bytes_read();
+                for who in 0..self.subscribers.len() {
+                    self.with_line(who, |line| line.arrive(usize::MAX));
+                    self.read(who, usize::MAX)?;
+                    self.subscribers[who].poll_again();
+                    self.with_line(who, |line| {
+                        if !line.is_half_closed() {
+                            line.arrive(usize::MAX)
+                        }
+                    });
+                }
+                self.settle()?;
+                if self.bytes_read() == before {
+                    break;
+                }
+            }
+            if round < 2 {
+                self.pass(50, false)?;
+            }
+        }
+        for (who, subscriber) in self.subscribers.iter().enumerate() {
+            let whole = subscriber.is_listening() && subscriber.record.entries.len() > 2;
+            subscriber
+                .record
+                .check(&self.log, whole, self.is_roomy)
+                .map_err(|error| format!("subscriber {who} ({:?}): {error}", subscriber.way))?;
+        }
+        Ok(())
+    }
+
+    fn bytes_read(&self) -> usize {
+        self.subscribers.iter().map(|subscriber| subscriber.bytes_read).sum()
+    }
+
+    /// How much everybody has been told.
+    fn told(&self) -> usize {
+        self.subscribers.iter().map(|subscriber| subscriber.record.entries.len()).sum()
+    }
+
+    /// Everybody comes back and hears all; then everybody leaves, and nothing may be left.
+    fn end(mut self, script: &Script) -> Result<Summary, String> {
+        let in_the_end = |error: String| format!("{error}\n    in the end");
+        self.free_the_server().map_err(in_the_end)?;
+        for who in 0..self.subscribers.len() {
+            if self.subscribers[who].is_free() {
+                let way = [Way::Ndjson, Way::Events, Way::Websocket, Way::Poll, Way::Iframe][who % 5];
+                self.ask(who, way, Start::Cursor, 1 << 20, usize::MAX);
+            }
+        }
+        self.audit().map_err(in_the_end)?;
+        let heard = self.told();
+        for (who, subscriber) in self.subscribers.iter_mut().enumerate() {
+            if let Some(line) = subscriber.line.take() {
+                match who % 3 {
+                    0 => line.borrow_mut().half_close(),
+                    1 => line.borrow_mut().reset(true),
+                    _ => line.borrow_mut().vanish(),
+                }
+            }
+        }
+        for line in &self.lines {
+            if !line.borrow().is_half_closed() {
+                line.borrow_mut().vanish();
+            }
+        }
+        self.free_the_server().map_err(in_the_end)?;
+        self.pass(2 * script.settings.heartbeat_ms + 200_000, false).map_err(in_the_end)?;
+        let left = self.engine.connections();
+        if left > 0 {
+            return Err(format!("{left} connections are left when everybody is gone"));
+        }
+        self.pass(script.settings.limits.history_age_ms + 2_000, false).map_err(in_the_end)?;
+        let held = self.engine.holdings();
+        if held != Default::default() {
+            return Err(format!(
+                "something is left when everybody is gone and everything is forgotten: {held:?}"
+            ));
+        }
+        Ok(Summary { heard, said: self.log.said.len(), is_roomy: self.is_roomy })
+    }
+
+    /// Those who have vanished are given up by the kernel, in time.
+    fn free_the_server(&mut self) -> Result<(), String> {
+        self.pass(KERNEL_PATIENCE_MS, false)?;
+        for line in &self.lines {
+            let has_vanished = line.borrow().has_vanished();
+            if has_vanished {
+                line.borrow_mut().reset(true);
+            }
+        }
+        self.settle()
+    }
+}
+
+/// What a good run was like.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Entries in the records of all subscribers.
+    pub heard: usize,
+    /// Messages.
+    pub said: usize,
+    pub is_roomy: bool,
+}
