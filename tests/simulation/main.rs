@@ -10,6 +10,7 @@
 //! | `ENCKE_SEED` | only this world |
 //! | `ENCKE_SEEDS` | so many worlds |
 //! | `ENCKE_FIRST` | from this seed on |
+//! | `ENCKE_BRIEF` | what was wrong in one line, without a shorter script |
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -92,7 +93,12 @@ fn in_every_world_everything_is_heard_once_and_in_order_or_announced_as_a_gap() 
                 roomy += u64::from(summary.is_roomy);
             }
             Err(error) => {
-                wrong = Some(report(&script, &error));
+                let is_brief = std::env::var_os("ENCKE_BRIEF").is_some();
+                wrong = Some(if is_brief {
+                    format!("in world {seed}: {error}")
+                } else {
+                    report(&script, &error)
+                });
                 break;
             }
         }

@@ -183,7 +183,7 @@ fn settings(dice: &mut Dice, subscribers: usize) -> Settings {
         history_messages_max: if roomy { 1_000_000 } else { dice.one_of(&[1, 3, 10, 1_000]) },
         message_bytes_max: 4_096,
         history_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[5_000, 12_000, 1 << 20]) },
-        history_age_ms: if roomy { 3_600_000 } else { dice.one_of(&[2_000, 60_000]) },
+        history_age_ms: if roomy { 86_400_000 } else { dice.one_of(&[2_000, 60_000]) },
         history_budget_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[1 << 20, 1 << 28]) },
         write_timeout_ms: dice.one_of(&[5_000, 60_000]),
         idle_timeout_ms: dice.one_of(&[3_000, 75_000]),
