@@ -65,8 +65,8 @@ export function subscribe(channels, want = {}) {
 	const life = new AbortController();
 	let radio = share && navigator.locks ? new BroadcastChannel(key) : null;
 	let cursor = want.since; // had up to here
-	let tail = [{ id: cursor }]; // the newest, for tabs that join
-	let leading, joined, quiet, shown, hangUp;
+	let tail = [{ id: cursor }]; // for tabs that join
+	let leading, joined, quiet, shown, told, hangUp;
 
 	const call = (f, ...args) => queueMicrotask(() => life.signal.aborted || f?.(...args));
 	const say = (what) => radio?.postMessage(what);
@@ -78,8 +78,9 @@ export function subscribe(channels, want = {}) {
 	// Whatever has an id is taken once.
 	function take(news) {
 		const { id, data, gap, since = data == null && id } = news;
-		if (gap && cursor !== gap.to - 1) {
-			cursor = gap.to - 1; // `to` is still there
+		if (gap && told !== gap.to) {
+			told = gap.to;
+			if (gap.from > told) cursor = told - 1;
 			tail = [{ id: cursor }];
 			call(want.ongap, gap);
 		}
@@ -99,7 +100,7 @@ export function subscribe(channels, want = {}) {
 			const expect = (ms) => (alarm = setTimeout(hangUp, ms, "silence", clearTimeout(alarm)));
 			const on = Object.assign(new AbortController(), {
 				alive() {
-					expect(6e4); // two heartbeats
+					expect(6e4); // 2 heartbeats
 					if (proven) return (failures = 0);
 					proven = store[list] = transport;
 					tell({ state: "connected", transport });

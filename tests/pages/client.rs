@@ -60,6 +60,31 @@ fn a_resumed_subscription_gets_what_it_missed_and_no_gap() {
 }
 
 #[test]
+fn what_other_channels_said_inside_a_gap_is_heard() {
+    let browser = Browser::start();
+    for transport in TRANSPORTS {
+        let server = Server::start();
+        browser.go(&server.url("/"));
+        listen_to(&browser, json!(["news", "busy"]), json!({ "transports": [transport], "last": 10 }));
+        browser.until("it is connected", is_connected);
+        server.publish("news", "one");
+        browser.until("the first has come", |page| heard(page) == ["one"]);
+
+        browser.cut_off(true);
+        browser.until("it knows", |page| states(page).last().is_some_and(|state| state == "offline"));
+        server.publish("news", "two");
+        // One more than a channel keeps.
+        for _ in 0..1_001 {
+            server.publish("busy", "chatter");
+        }
+        browser.cut_off(false);
+        browser.until("all that is left has come", |page| heard(page).len() == 1_002);
+        assert_eq!(heard(&browser)[..2], ["one", "two"], "over {transport}");
+        assert_eq!(gaps(&browser), 1, "over {transport}");
+    }
+}
+
+#[test]
 fn several_channels_come_in_one_order_and_ticks_have_no_id() {
     let browser = Browser::start();
     for transport in TRANSPORTS {
