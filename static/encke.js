@@ -68,7 +68,7 @@ export function subscribe(channels, want = {}) {
 	let tail = [{ id: cursor }]; // for tabs that join
 	let leading, joined, quiet, shown, told, hangUp;
 
-	const call = (f, ...args) => queueMicrotask(() => life.signal.aborted || f?.(...args));
+	const call = (f, ...args) => { try { f?.(...args); } catch (e) { reportError(e); } };
 	const say = (what) => radio?.postMessage(what);
 	const show = (now) => call(want.onstate, (shown = now).state, { ...now, cursor, leading });
 	const tell = (now) => say({ now }, show(now));
@@ -81,7 +81,7 @@ export function subscribe(channels, want = {}) {
 		if (gap && told !== gap.to) {
 			told = gap.to;
 			if (gap.from > told) cursor = told - 1;
-			tail = [{ id: cursor }];
+			tail = [{ id: told - 1 }];
 			call(want.ongap, gap);
 		}
 		tail[0].id ??= since || id;

@@ -48,8 +48,7 @@ fn a_resumed_subscription_gets_what_it_missed_and_no_gap() {
         server.publish("news", "one");
         browser.until("the first has come", |page| heard(page) == ["one"]);
 
-        browser.cut_off(true);
-        browser.until("it knows", |page| states(page).last().is_some_and(|state| state == "offline"));
+        lose_the_network(&browser);
         for text in ["two", "three", "four"] {
             server.publish("news", text);
         }
@@ -70,8 +69,7 @@ fn what_other_channels_said_inside_a_gap_is_heard() {
         server.publish("news", "one");
         browser.until("the first has come", |page| heard(page) == ["one"]);
 
-        browser.cut_off(true);
-        browser.until("it knows", |page| states(page).last().is_some_and(|state| state == "offline"));
+        lose_the_network(&browser);
         server.publish("news", "two");
         // One more than a channel keeps.
         for _ in 0..1_001 {
@@ -82,6 +80,29 @@ fn what_other_channels_said_inside_a_gap_is_heard() {
         assert_eq!(heard(&browser)[..2], ["one", "two"], "over {transport}");
         assert_eq!(gaps(&browser), 1, "over {transport}");
     }
+}
+
+#[test]
+fn a_page_that_closes_in_the_middle_of_an_answer_has_what_it_heard_and_no_more() {
+    let (server, browser) = (Server::start(), Browser::start());
+    browser.go(&server.url("/"));
+    for text in ["one", "two", "three"] {
+        server.publish("news", text);
+    }
+    let script = "return (async () => {
+        const { subscribe } = await import('/encke.js');
+        Object.assign(window, { heard: [], gaps: [], states: [] });
+        const onmessage = (message) => {
+            heard.push(message);
+            feed.close();
+            window.feed = subscribe('news', { ...options, since: feed.cursor });
+        };
+        const options = { transports: ['poll'], share: false, onmessage };
+        window.feed = subscribe('news', { ...options, last: 10 });
+    })()";
+    browser.run(script, "");
+    browser.until("all has come", |page| heard(page).len() == 3);
+    assert_eq!(heard(&browser), ["one", "two", "three"]);
 }
 
 #[test]
@@ -286,6 +307,12 @@ fn listen_to(browser: &Browser, channels: serde_json::Value, options: serde_json
         });
     })()";
     browser.run(script, json!({ "channels": channels, "options": options }));
+}
+
+/// Takes the network away, and waits until the page has noticed.
+fn lose_the_network(browser: &Browser) {
+    browser.cut_off(true);
+    browser.until("it knows", |page| states(page).last().is_some_and(|state| state == "offline"));
 }
 
 fn is_connected(page: &Browser) -> bool {
