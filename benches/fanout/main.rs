@@ -11,7 +11,7 @@
 //! | `rooms` | a thousand rooms of ten, a thousand messages a second; then beside a large channel in its sweeps |
 //! | `beside` | a chat of ten while a channel of 16,000 is in its sweeps, without a pause |
 //! | `memory` | bytes per subscriber, and per channel with one subscriber |
-//! | `slow` | one in ten never reads, while 200 MB are published |
+//! | `slow` | one in ten never reads, while 200 MB are published: memory, and how long it takes to those who do |
 //! | `flood` | a thousand messages at once |
 //! | `storm` | everybody leaves and comes back |
 //!
@@ -298,34 +298,44 @@ fn invitation<'a>(server: &Server, count: usize, target: &'a str) -> Invitation<
 
 fn slow(options: &Options) {
     let (connections, messages) = (options.connections(50), options.messages(3_200));
+    let [healthy, beside] = [0, 10].map(|deaf| publish_much(connections, deaf, messages));
+    row(
+        "to the last reader",
+        &format!("{healthy:.3} ms alone, {beside:.3} ms beside those; {:.3} x", beside / healthy),
+    );
+}
+
+/// Publishes large messages to a crowd of which every so many-th never reads. Returns how long one took to
+/// the last who does, in milliseconds.
+fn publish_much(connections: usize, deaf: usize, messages: usize) -> f64 {
     let mut server = Server::encke();
     let target = "/channels/news?as=ndjson";
-    let mut crowd = Crowd::gather(&Invitation {
-        address: server.address,
-        count: connections,
-        first: 0,
-        target,
-        deaf: 10,
-    });
+    // As many read in either case.
     let reading = connections - connections.div_ceil(10);
+    let count = if deaf == 0 { reading } else { connections };
+    let mut crowd = Crowd::gather(&Invitation { address: server.address, count, first: 0, target, deaf });
     let data = "x".repeat(62_500);
-    let mut say = |server: &mut Server, times: usize| {
-        for _ in 0..times {
+    let mut say = |server: &mut Server, times: usize| -> Vec<f64> {
+        let hear = |_| {
             crowd.order(&format!("hear {reading}"));
+            let start = now_ns();
             server.ask("POST", "/channels/news", TEXT, data.as_bytes());
-            crowd.reply_ns();
+            let last = crowd.reply_ns();
             server.answer();
-        }
+            (last - start) as f64 / 1e6
+        };
+        (0..times).map(hear).collect()
     };
     // Until the history and the kernel's buffers of the slow are full.
     say(&mut server, 200);
     let before = server.pss_bytes();
-    say(&mut server, messages);
+    let took_ms = say(&mut server, messages);
     let after = server.pss_bytes();
     let megabytes = messages as f64 * data.len() as f64 / 1e6;
     let (before, after) = (before / 1024, after / 1024);
-    row("published", &format!("{megabytes:.0} MB; {} of {connections} never read", connections - reading));
+    row("published", &format!("{megabytes:.0} MB; {} of {count} never read", count - reading));
     row("server memory", &format!("PSS {before} KiB, then {after} KiB"));
+    median(&took_ms)
 }
 
 fn flood(options: &Options) {
