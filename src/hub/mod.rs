@@ -42,9 +42,9 @@ use forgotten::Forgotten;
 use several::Several;
 use ticker::Ticker;
 
-/// Deliveries to one channel before the next one gets its turn. A `send` takes up to 10 us, and what is
-/// published during one slice may have to wait for another: together that must stay well below the 2 ms that a
-/// small chat may wait for a large one.
+/// Deliveries to one channel before the next one gets its turn. A `send` takes up to 10 us, now and
+/// then ten times that, and what is published during a slice waits for its end: that must stay well below the 2 ms
+/// that a small chat may wait for a large one.
 const SLICE: usize = 32;
 
 /// Deliveries before the reactor looks at its sockets again, for the same reason.
