@@ -1,8 +1,8 @@
 //! The record: what was said, what each subscriber was told, and whether that is right.
 //!
 //! What must hold: every subscriber hears each message of its channels behind its cursor exactly once, in the order of
-//! the ids, or is told of a gap that covers it; and no gap is told when nothing is missing. The record is read when an
-//! audit comes, with everything known that was published by then.
+//! the ids, or is told of a gap that covers it; and where nothing is ever dropped or deleted, no gap is told. The record is
+//! read when an audit comes, with everything known that was published by then.
 //!
 //! Knows: ids, texts, channels. Never learns how either travelled.
 
@@ -288,7 +288,7 @@ impl Reader<'_> {
         }
     }
 
-    /// No gap may be told when nothing is missing.
+    /// Where nothing is ever dropped, no gap may be told.
     fn check_gaps(&self) -> Result<(), String> {
         // What somebody deleted is gone, and may be told in both ways.
         if self.log.said.values().any(|(_, text)| text.is_none()) {
