@@ -21,7 +21,7 @@ test: tools ## Run all tests; installs Chromium, curl and Python first if missin
 	$(CARGO) test --locked --all-features
 
 soak: ## Play a million worlds of the simulation (ENCKE_FIRST, ENCKE_SEEDS: other ones)
-	ENCKE_SEEDS=$${ENCKE_SEEDS:-1000000} $(CARGO) test --locked --release --test simulation -- --nocapture
+	ENCKE_SEEDS=$${ENCKE_SEEDS:-1000000} $(CARGO) test --locked --profile soak --test simulation -- --nocapture
 
 conformance: tools ## Play the Autobahn cases for WebSockets against the release build
 	scripts/install-clients $(TARGET)/kosoku kosoku==0.1.0
