@@ -281,6 +281,7 @@ impl<S> IndexMut<u32> for Crowd<S> {
 
 impl<S: Socket> Members for Crowd<S> {
     /// Hot: runs once per delivery. No allocation as long as the kernel takes it all.
+    #[inline]
     fn push(&mut self, member: u32, batch: &Batch) -> Push {
         let now_ms = self.now.mono_ms();
         let conn = &mut self[member];
@@ -292,7 +293,10 @@ impl<S: Socket> Members for Crowd<S> {
         }
         let bytes = &batch.bytes;
         let sent = conn.outbox.offer(&mut conn.socket, bytes, |sent| batch.cut_at(sent).end, now_ms);
-        conn.marks.set(Mark::Spoke);
+        // Looked at before it is set: a sweep should only read connections, not write to them.
+        if !conn.marks.has(Mark::Spoke) {
+            conn.marks.set(Mark::Spoke);
+        }
         self.stats.sends += 1;
         match sent {
             Ok(sent) if sent == bytes.len() => {

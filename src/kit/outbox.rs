@@ -76,6 +76,7 @@ impl Outbox {
     /// `end(n)` and forgets the rest. Nothing is sent behind what is still unsent. Returns what was taken.
     ///
     /// Hot: one `write` and nothing else, as long as the kernel takes it all.
+    #[inline]
     pub fn offer(
         &mut self,
         socket: &mut impl Write,
@@ -84,7 +85,31 @@ impl Outbox {
         now_ms: u64,
     ) -> io::Result<usize> {
         debug_assert!(self.rest.is_none(), "whoever offers has looked");
-        let sent = write_some(socket, &[IoSlice::new(bytes)])?;
+        match socket.write(bytes) {
+            Ok(sent) if sent == bytes.len() => Ok(sent),
+            first => self.offer_rest(socket, bytes, first, end, now_ms),
+        }
+    }
+
+    /// What follows an offer of which the first `write` did not take all. Out of line: the loop of a sweep finds its few
+    /// instructions thrown out of the cache by each call into the kernel, so that every line of them counts.
+    #[cold]
+    #[inline(never)]
+    fn offer_rest(
+        &mut self,
+        socket: &mut impl Write,
+        bytes: &[u8],
+        first: io::Result<usize>,
+        end: impl FnOnce(usize) -> usize,
+        now_ms: u64,
+    ) -> io::Result<usize> {
+        let sent = match first {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                write_some(socket, &[IoSlice::new(bytes)])?
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            other => other?,
+        };
         if sent < bytes.len() {
             let end = end(sent);
             if sent < end {
