@@ -110,6 +110,10 @@ pub trait Members {
     /// Sends a batch to a stream.
     fn push(&mut self, member: u32, batch: &Batch) -> Push;
 
+    /// Sends a batch to streams, in this order. Appends to `late` those who did not take all of it: which of `members`, and
+    /// what became of it.
+    fn push_each(&mut self, members: &[u32], batch: &Batch, late: &mut Vec<(usize, Push)>);
+
     /// Sends a stream the first word of its subscription, behind whatever is still unsent of the answer's head.
     fn tell(&mut self, member: u32, bytes: &[u8]);
 
@@ -438,20 +442,22 @@ impl Hub {
         while budget > SLICE
             && let Some(key) = self.fresh.pop_front()
         {
-            budget = budget.saturating_sub(self.slice(key, members));
+            budget = budget.saturating_sub(self.slice(key, SLICE, members));
         }
+        // Who is alone waits for nobody: a slice for him is the rest of the turn.
+        let slice = if begun == 1 && self.fresh.is_empty() { budget } else { SLICE };
         for _ in 0..begun {
             if budget == 0 {
                 break;
             }
             let key = self.begun.pop_front().expect("counted before the loops, and only refilled by them");
-            budget = budget.saturating_sub(self.slice(key, members));
+            budget = budget.saturating_sub(self.slice(key, slice, members));
         }
     }
 
     /// One slice for a channel. Returns what it took of the turn.
-    fn slice(&mut self, key: u32, members: &mut impl Members) -> usize {
-        let done = self.sweep_slice(key, SLICE, members);
+    fn slice(&mut self, key: u32, deliveries_max: usize, members: &mut impl Members) -> usize {
+        let done = self.sweep_slice(key, deliveries_max, members);
         let channel = &mut self.channels[key as usize];
         if channel.is_active() {
             self.begun.push_back(key);

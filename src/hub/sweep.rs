@@ -23,6 +23,10 @@ use super::{Hub, Members, Push, Seat};
 /// The most that one sweep carries, in bytes of one framing: a batch is memory.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
 
+/// Members that are sent to together: enough that what is known of them comes into the cache while nothing else
+/// happens, and few enough that it is still there when the last of them gets his.
+const COMPANY: usize = 32;
+
 /// A walk over a channel's subscribers that has begun and not ended.
 pub(super) struct Sweep {
     /// Who is behind its position has been offered everything up to here.
@@ -43,6 +47,8 @@ pub(super) struct Sweep {
     /// Deliveries so far, and how many of them told of a gap.
     deliveries: u64,
     gaps: u64,
+    /// Who among those that are sent to did not take it all. Empty in between, and kept for its memory.
+    late: Vec<(usize, Push)>,
     /// Which framing the load is in, among those with several channels: they come in any order.
     framing: Option<Framing>,
 }
@@ -99,6 +105,7 @@ impl Channel {
             served: 0,
             deliveries: 0,
             gaps: 0,
+            late: Vec::new(),
             framing: None,
         });
         if matches!(sweep.what, What::Messages) {
@@ -207,21 +214,31 @@ impl Channel {
         let row = &mut self.sections[sweep.section].row;
         let end = sweep.ends[sweep.section];
         let section = sweep.section as u8;
+        let (mut places, mut company) = ([0; COMPANY], [0; COMPANY]);
         let mut done = 0;
         while sweep.place != end && done < budget {
-            let place = sweep.place;
-            sweep.place = place.wrapping_add(1);
-            let Some(member) = row.at(place) else { continue };
-            done += 1;
-            let is_tick = matches!(sweep.what, What::Tick(_));
-            let cursor = match members.push(member, &sweep.load.batch) {
-                Push::All | Push::Gone => continue,
-                Push::Refused | Push::Cut(_) if is_tick => continue,
-                Push::Refused => self.swept,
-                Push::Cut(cursor) => cursor,
-            };
-            row.leave(place);
-            members.reseat(member, Seat::Behind { section, channel, cursor });
+            let mut count = 0;
+            while sweep.place != end && count < COMPANY.min(budget - done) {
+                let place = sweep.place;
+                sweep.place = place.wrapping_add(1);
+                if let Some(member) = row.at(place) {
+                    (places[count], company[count]) = (place, member);
+                    count += 1;
+                }
+            }
+            done += count;
+            members.push_each(&company[..count], &sweep.load.batch, &mut sweep.late);
+            for (nth, became) in sweep.late.drain(..) {
+                let is_tick = matches!(sweep.what, What::Tick(_));
+                let cursor = match became {
+                    Push::All | Push::Gone => continue,
+                    Push::Refused | Push::Cut(_) if is_tick => continue,
+                    Push::Refused => self.swept,
+                    Push::Cut(cursor) => cursor,
+                };
+                row.leave(places[nth]);
+                members.reseat(company[nth], Seat::Behind { section, channel, cursor });
+            }
         }
         done
     }

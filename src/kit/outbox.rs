@@ -72,38 +72,18 @@ impl Outbox {
         Sent::Blocked
     }
 
-    /// Sends `bytes`, which end in several places; if the kernel takes only `n` of them, keeps them up to
-    /// `end(n)` and forgets the rest. Nothing is sent behind what is still unsent. Returns what was taken.
-    ///
-    /// Hot: one `write` and nothing else, as long as the kernel takes it all.
-    #[inline]
-    pub fn offer(
+    /// What follows a `write` of `bytes`, behind which nothing is unsent and which end in several places: if the kernel took
+    /// only `n` of them, keeps them up to `end(n)` and forgets the rest. Returns what was taken.
+    pub fn follow_up(
         &mut self,
         socket: &mut impl Write,
         bytes: &[u8],
+        wrote: io::Result<usize>,
         end: impl FnOnce(usize) -> usize,
         now_ms: u64,
     ) -> io::Result<usize> {
-        debug_assert!(self.rest.is_none(), "whoever offers has looked");
-        match socket.write(bytes) {
-            Ok(sent) if sent == bytes.len() => Ok(sent),
-            first => self.offer_rest(socket, bytes, first, end, now_ms),
-        }
-    }
-
-    /// What follows an offer of which the first `write` did not take all. Out of line: the loop of a sweep finds its few
-    /// instructions thrown out of the cache by each call into the kernel, so that every line of them counts.
-    #[cold]
-    #[inline(never)]
-    fn offer_rest(
-        &mut self,
-        socket: &mut impl Write,
-        bytes: &[u8],
-        first: io::Result<usize>,
-        end: impl FnOnce(usize) -> usize,
-        now_ms: u64,
-    ) -> io::Result<usize> {
-        let sent = match first {
+        debug_assert!(self.rest.is_none(), "whoever writes has looked");
+        let sent = match wrote {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 write_some(socket, &[IoSlice::new(bytes)])?
             }
