@@ -6,13 +6,13 @@ use crate::engine::Hangup;
 use crate::engine::conn::Phase;
 use crate::wire::json::Publication;
 
-fn post(target: &str, body: &str) -> String {
+pub(super) fn post(target: &str, body: &str) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 impl World {
     /// Publishes like a client. Returns the answer's body.
-    fn say(&mut self, channel: &str, text: &str) -> String {
+    pub(super) fn say(&mut self, channel: &str, text: &str) -> String {
         let speaker = self.ask(&post(&format!("/channels/{channel}"), text));
         let answer = speaker.read();
         self.close(&speaker);
@@ -21,7 +21,7 @@ impl World {
     }
 
     /// A stream that has had its head.
-    fn listen(&mut self, target: &str) -> Client {
+    pub(super) fn listen(&mut self, target: &str) -> Client {
         let client = self.ask(&get(target));
         let head = client.read();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -312,7 +312,7 @@ fn frame(text: &str) -> String {
 }
 
 impl World {
-    fn send_frame(&mut self, client: &Client, text: &str) {
+    pub(super) fn send_frame(&mut self, client: &Client, text: &str) {
         let bytes: Vec<u8> = frame(text).chars().map(|c| c as u8).collect();
         client.line.borrow_mut().up.extend(bytes);
         self.tell(client, Readiness { readable: true, ..Readiness::default() });
@@ -320,7 +320,7 @@ impl World {
 }
 
 /// The texts of the frames that have arrived.
-fn frames(client: &Client) -> Vec<String> {
+pub(super) fn frames(client: &Client) -> Vec<String> {
     let mut bytes = std::mem::take(&mut client.line.borrow_mut().down);
     let mut texts = Vec::new();
     while bytes.len() >= 2 {
@@ -331,7 +331,7 @@ fn frames(client: &Client) -> Vec<String> {
     texts
 }
 
-const HANDSHAKE: &str = "HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(super) const HANDSHAKE: &str = "HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[test]
