@@ -8,7 +8,8 @@
 //! Near it, at [`TIGHT`], nothing new is begun that would have to be kept: bodies that have not come with
 //! their head, messages in pieces. At the bound whoever holds the most is parted from, until a
 //! sixteenth is free: those are the slowest readers and the largest uploads. A reader has a cursor and
-//! comes back with it; so nothing is lost that was promised.
+//! comes back with it; so nothing is lost that was promised. The same happens if it stays tight for longer than
+//! anything takes that goes well: nobody can keep the others out by holding a little less than too much.
 //!
 //! Nothing here runs on the way of a delivery that the kernel takes whole: it leaves nothing to count.
 //!
@@ -29,15 +30,22 @@ const TIGHT: (usize, usize) = (3, 4);
 /// the largest holder.
 const SLACK: usize = 16;
 
+/// Between two complaints about it in the log, in milliseconds.
+const COMPLAINT_MS: u64 = 60_000;
+
 /// An account of what is held.
 pub(super) struct Budget {
     held_bytes: usize,
     bytes_max: usize,
+    /// Since when nothing new is begun, in milliseconds of the monotonic clock.
+    tight_since_ms: Option<u64>,
+    /// When the log was last told that somebody had to go.
+    complained_ms: Option<u64>,
 }
 
 impl Budget {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Budget { held_bytes: 0, bytes_max }
+        Budget { held_bytes: 0, bytes_max, tight_since_ms: None, complained_ms: None }
     }
 
     /// What all connections hold.
@@ -47,7 +55,11 @@ impl Budget {
 
     /// Whether so much is held that nothing new should be kept.
     pub(super) fn is_tight(&self) -> bool {
-        self.held_bytes > self.bytes_max / TIGHT.1 * TIGHT.0
+        self.held_bytes > self.tight_bytes()
+    }
+
+    fn tight_bytes(&self) -> usize {
+        self.bytes_max / TIGHT.1 * TIGHT.0
     }
 
     fn is_exceeded(&self) -> bool {
@@ -81,10 +93,24 @@ impl<S: Socket> Crowd<S> {
     /// Somebody held `before` bytes of something and holds `after` now. May part from whoever holds the
     /// most, which may be that one.
     pub(super) fn recount(&mut self, before: usize, after: usize) {
-        self.budget.held_bytes = self.budget.held_bytes + after - before;
-        if after > before && self.budget.is_exceeded() {
-            self.shed();
+        let budget = &mut self.budget;
+        budget.held_bytes = budget.held_bytes + after - before;
+        let since_ms = budget.tight_since_ms.unwrap_or(self.now.mono_ms());
+        budget.tight_since_ms = budget.is_tight().then_some(since_ms);
+        if after > before && budget.is_exceeded() {
+            let goal = budget.bytes_max - budget.bytes_max / SLACK;
+            self.shed(goal);
         }
+    }
+
+    /// Whether something may be begun that will have to be kept. May part from those who have kept it from being so
+    /// for longer than a body or a reader may take.
+    pub(super) fn may_begin(&mut self) -> bool {
+        let patience_ms = self.limits.body_timeout_ms.max(self.limits.write_timeout_ms);
+        if self.budget.tight_since_ms.is_some_and(|since| self.now.mono_ms() - since >= patience_ms) {
+            self.shed(self.budget.tight_bytes());
+        }
+        !self.budget.is_tight()
     }
 
     /// The dead hold nothing: what was kept for them goes at once, and not with the socket.
@@ -99,14 +125,23 @@ impl<S: Socket> Crowd<S> {
         self.recount(before, 0);
     }
 
-    fn shed(&mut self) {
-        let goal = self.budget.bytes_max - self.budget.bytes_max / SLACK;
+    /// Parts from whoever holds the most, until all together hold so much at most.
+    fn shed(&mut self, bytes: usize) {
         let mut holders: BinaryHeap<(usize, u32)> = self.holders().collect();
-        log::warn!(held_bytes = self.budget.held_bytes, holders = holders.len(); "connections hold more than connection-budget-bytes-max; parting from those that hold the most");
-        while self.budget.held_bytes > goal
+        self.complain(holders.len());
+        while self.budget.held_bytes > bytes
             && let Some((_, index)) = holders.pop()
         {
             self.hang_up(index, Hangup::OverBudget);
+        }
+    }
+
+    fn complain(&mut self, holders: usize) {
+        let now_ms = self.now.mono_ms();
+        if self.budget.complained_ms.is_none_or(|at| now_ms - at >= COMPLAINT_MS) {
+            self.budget.complained_ms = Some(now_ms);
+            let held_bytes = self.budget.held_bytes;
+            log::warn!(held_bytes = held_bytes, holders = holders; "connections hold too much; parting from those that hold the most; see connection-budget-bytes-max");
         }
     }
 

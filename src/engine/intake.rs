@@ -273,9 +273,13 @@ impl<S: Socket> Engine<S> {
             lab: self.lab,
         };
         let mut plan = dialect::route(&request, house);
-        if plan.wants_body() && self.crowd.budget.is_tight() && !request.body.is_within(behind) {
+        if plan.wants_body() && !request.body.is_within(behind) && !self.crowd.may_begin() {
             self.crowd.stats.uploads_refused += 1;
             plan = Plan::Refuse(Refusal::new(503, TIGHT));
+        }
+        if self.crowd[index].is_dead() {
+            // It held the most itself.
+            return;
         }
         self.crowd[index].origin = self.gate.origin_of(&request);
         self.crowd[index].marks.put(Mark::ForPrograms, native::is_for_programs(request.path));

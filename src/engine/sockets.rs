@@ -75,7 +75,7 @@ impl<S: Socket> Engine<S> {
                 }
             }
         }
-        if is_new && reader.held_bytes() > 0 && !reader.is_idle() && self.crowd.budget.is_tight() {
+        if is_new && reader.held_bytes() > 0 && !reader.is_idle() && !self.crowd.may_begin() {
             self.crowd.stats.uploads_refused += 1;
             self.close_socket(index, CloseCode::TRY_AGAIN, RETRY);
             return bytes.len();

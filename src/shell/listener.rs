@@ -34,8 +34,8 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// `write_timeout` also bounds how long sent bytes may go unacknowledged before the kernel gives a peer up: the
-    /// cable was pulled.
+    /// `write_timeout` also bounds how long sent bytes may go unacknowledged before the kernel gives a peer up
+    /// (`TCP_USER_TIMEOUT`): the cable was pulled.
     pub(super) fn bind(address: &Address, write_timeout: Duration) -> Result<Self, ServeError> {
         let bound = match address {
             Address::Tcp(address) => bind_tcp(*address, write_timeout),

@@ -467,6 +467,30 @@ fn nearly_full_no_message_in_pieces_is_begun() {
 }
 
 #[test]
+fn nobody_keeps_the_others_out_by_holding_a_little_less_than_too_much() {
+    let mut world = tight_world();
+    let sockets: Vec<Client> = (0..8).map(|_| world.ask(&format!("GET /channels/a {HANDSHAKE}"))).collect();
+    for socket in &sockets {
+        let length = 10_000u16.to_be_bytes();
+        socket.line.borrow_mut().up.extend([0x01, 0xfe, length[0], length[1], 0, 0, 0, 0]);
+        socket.line.borrow_mut().up.extend([b'x'; 10_000]);
+        world.tell(socket, Readiness { readable: true, ..Readiness::default() });
+    }
+    assert!(world.engine.crowd.budget.is_tight());
+    let begin = |world: &mut World| {
+        let client = upload(world, 10);
+        world.send(&client, &"x".repeat(BODY - 10));
+        status(&client.read())
+    };
+    assert_eq!(begin(&mut world), 503);
+    world.pass_ms(Limits::default().write_timeout_ms - 1);
+    assert_eq!(begin(&mut world), 503);
+    world.pass_ms(1);
+    assert_eq!(begin(&mut world), 201);
+    assert_eq!(sockets.iter().filter(|socket| socket.is_gone()).count(), 1, "and no more than has to be");
+}
+
+#[test]
 fn everything_that_is_kept_is_counted_and_given_back() {
     let mut world = World::roomy();
     let mut counted = vec![0];
