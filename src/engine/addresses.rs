@@ -87,12 +87,14 @@ impl Addresses {
 
     /// Whether one more may connect from there.
     pub(super) fn room_for(&self, peer: Option<IpAddr>) -> Room {
+        let most = self.connections_max;
+        if most == 0 {
+            return Room::Free;
+        }
         let key = peer.and_then(|peer| self.keys.get(&Origin::of(peer)));
-        let connections = key.map_or(0, |&key| self.known[key as usize].connections);
-        match self.connections_max {
-            0 => Room::Free,
-            most if connections < most => Room::Free,
-            most if connections < most.saturating_add(ANTEROOM) => Room::Anteroom,
+        match key.map_or(0, |&key| self.known[key as usize].connections) {
+            few if few < most => Room::Free,
+            few if few < most.saturating_add(ANTEROOM) => Room::Anteroom,
             _ => Room::None,
         }
     }

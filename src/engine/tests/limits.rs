@@ -22,6 +22,9 @@ fn bulk(body: &str) -> String {
     format!("POST /channels HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: {length}\r\n\r\n{body}")
 }
 
+/// A line of a bulk publish.
+const LINE: &str = "{\"channel\":\"a\",\"data\":\"x\"}";
+
 fn chunked(size: usize) -> String {
     let (head, data) = ("POST /channels/a HTTP/1.1\r\nHost: localhost\r\n", "x".repeat(size));
     format!("{head}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{data}\r\n0\r\n\r\n")
@@ -35,101 +38,59 @@ fn head_of(bytes: usize) -> String {
 
 // --- Sizes and numbers --------------------------------------------------------------------------
 
-#[test]
-fn what_fits_is_served_and_one_more_is_refused() {
-    type Change = fn(&mut Limits);
-    type Ask = Box<dyn Fn(usize) -> String>;
-    let fields = |n: usize| format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: 1\r\n".repeat(n - 1));
-    let names = |n: usize| ('a'..).take(n).map(String::from).collect::<Vec<_>>().join(",");
-    let line = "{\"channel\":\"a\",\"data\":\"x\"}";
-    let cases: Vec<(&str, usize, Change, Ask, u16, u16)> = vec![
-        (
-            "target-bytes-max",
-            40,
-            |limits| limits.target_bytes_max = 40,
-            Box::new(|n| get(&format!("/healthz?{}", "x".repeat(n - 9)))),
-            200,
-            414,
-        ),
-        ("head-bytes-max", 100, |limits| limits.head_bytes_max = 100, Box::new(head_of), 200, 431),
-        ("fields-max", 3, |limits| limits.fields_max = 3, Box::new(fields), 200, 431),
-        (
-            "message-bytes-max",
-            10,
-            |limits| limits.message_bytes_max = 10,
-            Box::new(|n| post("/channels/a", &"x".repeat(n))),
-            201,
-            413,
-        ),
-        (
-            "message-bytes-max, chunked",
-            10,
-            |limits| limits.message_bytes_max = 10,
-            Box::new(chunked),
-            201,
-            413,
-        ),
-        (
-            "message-bytes-max, of many",
-            10,
-            |limits| limits.message_bytes_max = 10,
-            Box::new(|n| bulk(&format!("{{\"channel\":\"a\",\"data\":\"{}\"}}", "x".repeat(n)))),
-            201,
-            413,
-        ),
-        (
-            "bulk-bytes-max",
-            100,
-            |limits| limits.bulk_bytes_max = 100,
-            Box::new(move |n| bulk(&format!("{line}{}", " ".repeat(n - line.len())))),
-            201,
-            413,
-        ),
-        (
-            "padding-max",
-            5,
-            |limits| limits.padding_max = 5,
-            Box::new(|n| get(&format!("/backend.php?padding={n}"))),
-            200,
-            400,
-        ),
-        (
-            "subscription-channels-max",
-            3,
-            |limits| limits.subscription_channels_max = 3,
-            Box::new(move |n| get(&format!("/channels/{}?as=ndjson", names(n)))),
-            200,
-            400,
-        ),
-        (
-            "channels-max",
-            3,
-            |limits| limits.channels_max = 3,
-            Box::new(move |n| post(&format!("/channels/{}", names(n)), "x")),
-            201,
-            503,
-        ),
-        (
-            "publish-rate-max",
-            3,
-            |limits| limits.publish_rate_max = 3,
-            Box::new(move |n| bulk(&format!("{line}\n").repeat(n))),
-            201,
-            429,
-        ),
-    ];
-    for (name, n, change, ask, served, refused) in cases {
-        let mut limits = Limits::default();
-        change(&mut limits);
-        let mut world = World::new(limits);
-        for (n, expected) in [(n, served), (n + 1, refused)] {
-            let client = world.connect_from(Some([192, 0, 2, n as u8].into()));
-            world.send(&client, &ask(n));
-            let (status, seconds) = outcome(&client.read());
-            assert_eq!(status, expected, "{name} {n}");
-            assert_eq!(seconds.is_some(), [429, 503].contains(&expected), "{name} {n}: Retry-After");
-        }
+/// With a limit of `n`, what asks for `n` is answered `served`, and what asks for one more `refused`.
+fn edge(
+    name: &str,
+    n: usize,
+    limit: fn(&mut Limits, usize),
+    ask: impl Fn(usize) -> String,
+    [served, refused]: [u16; 2],
+) {
+    let mut limits = Limits::default();
+    limit(&mut limits, n);
+    let mut world = World::new(limits);
+    for (n, expected) in [(n, served), (n + 1, refused)] {
+        let client = world.connect_from(Some([192, 0, 2, n as u8].into()));
+        world.send(&client, &ask(n));
+        let (status, seconds) = outcome(&client.read());
+        assert_eq!(status, expected, "{name} {n}");
+        assert_eq!(seconds.is_some(), [429, 503].contains(&expected), "{name} {n}: Retry-After");
     }
+}
+
+#[test]
+fn a_request_that_fits_is_served_and_one_that_is_larger_by_one_is_refused() {
+    let target = |n: usize| get(&format!("/healthz?{}", "x".repeat(n - "/healthz?".len())));
+    edge("target-bytes-max", 40, |limits, n| limits.target_bytes_max = n, target, [200, 414]);
+    edge("head-bytes-max", 100, |limits, n| limits.head_bytes_max = n, head_of, [200, 431]);
+    let fields = |n: usize| format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: 1\r\n".repeat(n - 1));
+    edge("fields-max", 3, |limits, n| limits.fields_max = n, fields, [200, 431]);
+    let message = |n: usize| post("/channels/a", &"x".repeat(n));
+    edge("message-bytes-max", 10, |limits, n| limits.message_bytes_max = n, message, [201, 413]);
+    edge("the same in chunks", 10, |limits, n| limits.message_bytes_max = n, chunked, [201, 413]);
+    let one_of_many = |n: usize| bulk(&format!("{{\"channel\":\"a\",\"data\":\"{}\"}}", "x".repeat(n)));
+    edge("the same among others", 10, |limits, n| limits.message_bytes_max = n, one_of_many, [201, 413]);
+    let padded = |n: usize| bulk(&format!("{LINE}{}", " ".repeat(n - LINE.len())));
+    edge("bulk-bytes-max", 100, |limits, n| limits.bulk_bytes_max = n, padded, [201, 413]);
+}
+
+#[test]
+fn what_may_be_so_many_may_not_be_one_more() {
+    let names = |n: usize| ('a'..).take(n).map(String::from).collect::<Vec<_>>().join(",");
+    let padding = |n: usize| get(&format!("/backend.php?padding={n}"));
+    edge("padding-max", 5, |limits, n| limits.padding_max = n, padding, [200, 400]);
+    let subscription = |n: usize| get(&format!("/channels/{}?as=ndjson", names(n)));
+    let limit = |limits: &mut Limits, n| limits.subscription_channels_max = n;
+    edge("subscription-channels-max", 3, limit, subscription, [200, 400]);
+    let channels = |n: usize| post(&format!("/channels/{}", names(n)), "x");
+    edge("channels-max", 3, |limits, n| limits.channels_max = n, channels, [201, 503]);
+    let many = |n: usize| bulk(&format!("{LINE}\n").repeat(n));
+    edge("publish-rate-max", 3, |limits, n| limits.publish_rate_max = n as u32, many, [201, 429]);
+    let limit = |limits: &mut Limits, n| {
+        limits.publish_rate_max = 1;
+        limits.publish_burst_max = n as u32;
+    };
+    edge("publish-burst-max", 3, limit, many, [201, 429]);
 }
 
 #[test]
@@ -306,11 +267,10 @@ fn an_address_has_so_many_connections_and_others_do_not_notice() {
 fn an_address_publishes_so_much_a_second_in_whatever_way() {
     let mut world = World::new(Limits { publish_rate_max: 2, ..Limits::default() });
     let here = Some([192, 0, 2, 1].into());
-    let line = "{\"channel\":\"a\",\"data\":\"x\"}\n";
     let ways = [
         post("/channels/a", "x"),
         post("/channels/a,b", "x"),
-        bulk(line),
+        bulk(LINE),
         get("/backend.php?msg=x"),
         "POST /backend.php HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: 5\r\n\r\nmsg=x"
@@ -320,7 +280,7 @@ fn an_address_publishes_so_much_a_second_in_whatever_way() {
     for way in &ways {
         world.pass_ms(10_000);
         let first = world.connect_from(here);
-        world.send(&first, &bulk(&line.repeat(2)));
+        world.send(&first, &bulk(&format!("{LINE}\n{LINE}")));
         assert_eq!(status(&first.read()), 201);
         let messages = world.engine.hub.stats().messages;
         // Another connection of the same address.
@@ -336,7 +296,10 @@ fn an_address_publishes_so_much_a_second_in_whatever_way() {
     }
     let publication = Publication { channel: "a".into(), event: None, data: "x".into() };
     for _ in 0..10 {
-        assert!(world.engine.publish(&[publication.clone()], world.now).is_ok(), "who embeds it is no peer");
+        assert!(
+            world.engine.publish(std::slice::from_ref(&publication), world.now).is_ok(),
+            "who embeds it is no peer"
+        );
         assert_eq!(status(&world.ask(&post("/channels/a", "x")).read()), 201, "a Unix socket has no address");
     }
 }
