@@ -242,6 +242,20 @@ fn the_servers_clock_ticks_on_the_second_for_those_who_listen() {
 }
 
 #[test]
+fn the_servers_clock_says_each_second_once_wherever_the_clocks_milliseconds_begin() {
+    for behind_us in [0, 1, 499, 500, 999] {
+        let mut world = World::roomy();
+        world.now.mono_us += behind_us;
+        let clock = world.listen("/channels/$clock?as=ndjson");
+        world.pass_ms(5_000);
+        let said = clock.read();
+        let seconds: Vec<&str> = said.lines().filter_map(|line| line.split('"').nth(7)).collect();
+        let expected: Vec<String> = (1..=5).map(|second| (1_700_000_000 + second).to_string()).collect();
+        assert_eq!(seconds, expected, "{behind_us} us: {said}");
+    }
+}
+
+#[test]
 fn a_deleted_channel_says_so_and_forgets() {
     let mut world = World::roomy();
     let events = world.listen("/channels/a?as=events");
