@@ -240,6 +240,16 @@ fn nothing_outside_of_the_directory_is_reachable() {
 }
 
 #[test]
+fn a_file_of_the_limit_is_served_and_one_byte_more_is_not() {
+    let site = Scratch::new();
+    site.write("fits.txt", "x".repeat(1_000));
+    site.write("large.txt", "x".repeat(1_001));
+    let server = Setup::default().pages(site.path()).limit("static-file-bytes-max", "1000").start();
+    assert_eq!(get(&server, "/fits.txt").body.len(), 1_000);
+    assert_eq!(get(&server, "/large.txt").status(), 404);
+}
+
+#[test]
 fn what_is_not_a_file_is_not_served() {
     use std::os::unix::fs::symlink;
     let site = site();

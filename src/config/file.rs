@@ -307,6 +307,10 @@ mod tests {
             subscription-channels-max = 3
             bulk-bytes-max = "2MiB"
             history-budget-bytes-max = "4GiB"
+            connections-per-address-max = 50
+            publish-rate-max = 10
+            publish-burst-max = 100
+            connection-budget-bytes-max = "1GiB"
             "#,
         );
         let expected = Settings {
@@ -329,6 +333,10 @@ mod tests {
                 subscription_channels_max: 3,
                 bulk_bytes_max: 2 << 20,
                 history_budget_bytes_max: 4 << 30,
+                connections_per_address_max: 50,
+                publish_rate_max: 10,
+                publish_burst_max: 100,
+                connection_budget_bytes_max: 1 << 30,
                 ..Limits::default()
             },
             ..Settings::default()

@@ -17,6 +17,20 @@ pub struct Limits {
     /// Connections at one time; the next is answered 503. Default 0: as many as the process may have
     /// descriptors, because an idle one costs next to nothing.
     pub connections_max: u32,
+    /// Connections at one time from one address (of IPv6: from one /64); the next is answered 429. Default 0: no limit,
+    /// because behind a proxy, or from one office, everybody comes from the same address.
+    pub connections_per_address_max: u32,
+    /// Messages a second that one address (of IPv6: one /64) may publish; what is more is answered 429, all or
+    /// nothing. Default 0: no limit, for the same reason, and because those who publish most are servers.
+    pub publish_rate_max: u32,
+    /// Messages that such an address may publish at once when it has been quiet, and so the most that one request may
+    /// bring. Default 0: as many as in a second.
+    pub publish_burst_max: u32,
+    /// What all connections together may hold of requests that are not complete and of answers that are not read, in
+    /// bytes. At three quarters of it no more bodies are waited for (503), at all of it those that hold the most are
+    /// parted from. Default 256 MiB: what connections may hold one by one would be gigabytes together.
+    #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
+    pub connection_budget_bytes_max: usize,
     /// A request's target, in bytes; a longer one is a 414. Default 8 KiB, what RFC 9112 §3 asks for.
     #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
     pub target_bytes_max: usize,
@@ -97,6 +111,10 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections_max: 0,
+            connections_per_address_max: 0,
+            publish_rate_max: 0,
+            publish_burst_max: 0,
+            connection_budget_bytes_max: 256 << 20,
             target_bytes_max: 8 << 10,
             head_bytes_max: 32 << 10,
             fields_max: FIELDS_MOST,
@@ -124,6 +142,10 @@ impl Default for Limits {
 
 /// The parser's table of header fields has this many rows.
 const FIELDS_MOST: usize = 100;
+
+/// So many of the largest thing that a client may send must fit into what connections may hold: a buffer that
+/// grows has up to twice the size of what is in it, and is not to exceed the budget all alone.
+const BUDGETED_MIN: usize = 4;
 
 /// No size may exceed this: lengths and offsets are kept in 32 bits.
 const BYTES_MOST: usize = 1 << 30;
@@ -179,7 +201,14 @@ impl Limits {
         ] {
             check_size("limits: ", key, bytes, least)?;
         }
-        // The sum of many lengths, each of which has 32 bits: this one has no upper bound.
+        // Sums of many lengths, each of which has 32 bits: these two have no upper bound.
+        let largest = self.head_bytes_max.max(self.message_bytes_max).max(self.bulk_bytes_max);
+        check_least(
+            "limits: ",
+            "connection-budget-bytes-max",
+            self.connection_budget_bytes_max,
+            BUDGETED_MIN * largest,
+        )?;
         check_least(
             "limits: ",
             "history-budget-bytes-max",
@@ -225,6 +254,9 @@ pub(super) fn check_least(place: &str, key: &str, found: usize, least: usize) ->
     let reason = match key {
         "head-bytes-max" => ", target-bytes-max: the target is part of the head",
         "history-bytes-max" => ", message-bytes-max: else a message could be gone before it is sent",
+        "connection-budget-bytes-max" => {
+            ", 4 times the largest of head-, message- and bulk-bytes-max: else one request alone could be too much"
+        }
         "history-budget-bytes-max" => ", history-bytes-max: else no channel could fill its own history",
         _ => "",
     };
@@ -245,7 +277,8 @@ mod tests {
 
     #[test]
     fn zero_is_refused_where_it_makes_no_sense() {
-        let orders: [(&str, Zero); 18] = [
+        let orders: [(&str, Zero); 19] = [
+            ("connection-budget-bytes-max", |limits| limits.connection_budget_bytes_max = 0),
             ("target-bytes-max", |limits| limits.target_bytes_max = 0),
             ("head-bytes-max", |limits| limits.head_bytes_max = 0),
             ("fields-max", |limits| limits.fields_max = 0),
@@ -275,6 +308,9 @@ mod tests {
     fn zero_is_a_value_where_it_means_something() {
         let limits = Limits {
             connections_max: 0,
+            connections_per_address_max: 0,
+            publish_rate_max: 0,
+            publish_burst_max: 0,
             linger_ms: 0,
             held_input_bytes_max: 0,
             padding_max: 0,
@@ -301,7 +337,16 @@ mod tests {
             "limits: history-budget-bytes-max is 1048575; it must be at least 1048576, history-bytes-max: \
              else no channel could fill its own history"
         );
-        let roomy = Limits { history_budget_bytes_max: 64 << 30, ..Limits::default() };
+        assert_eq!(
+            complaint(|limits| limits.connection_budget_bytes_max = (4 << 20) - 1),
+            "limits: connection-budget-bytes-max is 4194303; it must be at least 4194304, 4 times the largest \
+             of head-, message- and bulk-bytes-max: else one request alone could be too much"
+        );
+        let roomy = Limits {
+            history_budget_bytes_max: 64 << 30,
+            connection_budget_bytes_max: 64 << 30,
+            ..Limits::default()
+        };
         assert_eq!(roomy.validate(), Ok(()));
     }
 }

@@ -96,12 +96,17 @@ impl<S: Socket> Engine<S> {
             return self.answer(
                 index,
                 status,
-                |head| head.content_type(PROBLEM).lines(NOSNIFF).lines(&lines),
+                |head| try_again(head.content_type(PROBLEM).lines(NOSNIFF).lines(&lines), &refusal),
                 &json,
             );
         }
         let text = format!("{}\n", refusal.detail);
-        self.answer(index, status, |head| head.content_type(TEXT).lines(NOSNIFF), text.as_bytes());
+        self.answer(
+            index,
+            status,
+            |head| try_again(head.content_type(TEXT).lines(NOSNIFF), &refusal),
+            text.as_bytes(),
+        );
     }
 
     fn name_methods(&mut self, index: u32, allow: &'static str, asked: bool) {
@@ -168,9 +173,8 @@ impl<S: Socket> Engine<S> {
     fn say(&mut self, index: u32, channel: &str, text: &str) {
         // A HEAD asks what a GET would answer, and must not change anything (RFC 9110 §9.3.2).
         if !text.is_empty() && !self.crowd[index].exchange().head_only {
-            let now = self.crowd.now;
             let publication = Publication { channel: channel.to_owned(), event: None, data: text.into() };
-            if let Err(refusal) = self.publish(&[publication], now) {
+            if let Err(refusal) = self.publish_from(index, &[publication]) {
                 return self.refuse(index, refusal);
             }
         }
@@ -229,6 +233,14 @@ impl<S: Socket> Engine<S> {
             &self.crowd.date,
             &mut self.draft,
         ))
+    }
+}
+
+/// Says when it is worth while to try again, if ever.
+fn try_again<'o>(head: AnswerHead<'o>, refusal: &Refusal) -> AnswerHead<'o> {
+    match refusal.retry_after_s {
+        0 => head,
+        seconds => head.number("Retry-After", u64::from(seconds)),
     }
 }
 

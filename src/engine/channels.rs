@@ -50,6 +50,9 @@ impl<S: Socket> Engine<S> {
         if self.crowd[index].exchange().head_only {
             return self.answer_head_only(index, &framing);
         }
+        if let Err(refusal) = self.hub.check_room(&listener.channels, &framing) {
+            return self.turn_away(index, &listener, refusal);
+        }
         if framing.is_poll() {
             self.crowd[index].marks.set(Mark::Polls);
         } else {
@@ -71,11 +74,24 @@ impl<S: Socket> Engine<S> {
             }
             Ok(()) => self.crowd.join_streams(index),
             Err(refusal) if framing.is_poll() => self.refuse(index, refusal),
-            // The head is out: all that can be said is to come back later.
-            Err(_) if framing == Framing::Websocket => {
-                self.close_socket(index, websocket::CloseCode::GOING_AWAY, RETRY)
-            }
             Err(_) => self.crowd.leave(index),
+        }
+    }
+
+    /// There is no room for this subscription. Browsers give up an event stream for good at any status but 200, and
+    /// show a page neither the status nor the text of a handshake that failed: these two are let in, to be told
+    /// when to come back.
+    fn turn_away(&mut self, index: u32, listener: &Listener, refusal: Refusal) {
+        match listener.framing {
+            Framing::Events { .. } => {
+                self.begin_stream(index, listener);
+                self.crowd.leave(index);
+            }
+            Framing::Websocket => {
+                self.begin_stream(index, listener);
+                self.close_socket(index, websocket::CloseCode::GOING_AWAY, RETRY);
+            }
+            _ => self.refuse(index, refusal),
         }
     }
 
@@ -161,7 +177,7 @@ impl<S: Socket> Engine<S> {
             .iter()
             .map(|channel| Publication { channel: channel.clone(), event: event.clone(), data: data.into() })
             .collect();
-        match self.publish_all(&publications) {
+        match self.publish_from(index, &publications) {
             Ok(ids) => {
                 let mut json = b"{\"id\":".to_vec();
                 text::decimal(*ids.last().expect("a subscription names a channel"), &mut json);
@@ -183,7 +199,7 @@ impl<S: Socket> Engine<S> {
 
     pub(super) fn publish_many(&mut self, index: u32, body: &[u8]) {
         let published = native::publications(body, self.crowd.limits.message_bytes_max)
-            .and_then(|publications| self.publish_all(&publications));
+            .and_then(|publications| self.publish_from(index, &publications));
         match published {
             Ok(ids) => {
                 let mut json = b"{\"ids\":[".to_vec();
@@ -219,6 +235,22 @@ impl<S: Socket> Engine<S> {
 
     fn subscribers(&self, channels: &[String]) -> usize {
         channels.iter().filter_map(|name| self.hub.channel_stats(name)).map(|stats| stats.subscribers).sum()
+    }
+
+    /// Publishes for a peer, whose address may say so much and no more.
+    pub(super) fn publish_from(
+        &mut self,
+        index: u32,
+        publications: &[Publication],
+    ) -> Result<Vec<u64>, Refusal> {
+        let now = self.crowd.now;
+        if let Err(refusal) = self.crowd.addresses.may_publish(index, publications.len(), now) {
+            self.crowd.stats.rate_limited += 1;
+            return Err(refusal);
+        }
+        let ids = self.publish_all(publications)?;
+        self.crowd.addresses.has_published(index, ids.len(), now);
+        Ok(ids)
     }
 
     /// All or none. Returns their ids.

@@ -87,6 +87,8 @@ pub(super) struct Upload {
     /// The body so far, if the plan wants it.
     pub(super) body: Vec<u8>,
     pub(super) plan: Plan,
+    /// The most that the plan can have kept of the request.
+    pub(super) plan_bytes: u32,
 }
 
 /// What a request says about how it is answered. A connection keeps it among its marks.

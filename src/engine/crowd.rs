@@ -6,7 +6,9 @@
 //! Knows: slots, sockets, the wheel. Never learns channels; to the hub it is its `Members`.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::io;
+use std::net::IpAddr;
 use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 
@@ -23,6 +25,8 @@ use crate::transport::Batch;
 use crate::transport::long_poll::Answers;
 use crate::wire::http::DateLine;
 
+use super::addresses::Addresses;
+use super::budget::Budget;
 use super::conn::{Conn, Mark, Phase, Socket};
 use super::stats::{Hangup, Stats};
 
@@ -41,6 +45,10 @@ pub(super) struct Crowd<S> {
     pub(super) date: DateLine,
     pub(super) limits: Limits,
     pub(super) stats: Stats,
+    /// What all connections hold.
+    pub(super) budget: Budget,
+    /// Where they come from.
+    pub(super) addresses: Addresses,
     next_generation: u32,
     /// What allows other origins to read answers, by their number.
     pub(super) origin_lines: Rc<[Vec<u8>]>,
@@ -62,6 +70,8 @@ impl<S: Socket> Crowd<S> {
             dead: Vec::new(),
             now,
             date: DateLine::at(now.unix_s()),
+            budget: Budget::new(limits.connection_budget_bytes_max),
+            addresses: Addresses::new(&limits),
             limits,
             stats: Stats::default(),
             next_generation: 0,
@@ -88,12 +98,13 @@ impl<S: Socket> Crowd<S> {
         ConnId { index: self.conns.vacant_key() as u32, generation: self.next_generation }
     }
 
-    pub(super) fn insert(&mut self, socket: S) -> ConnId {
+    pub(super) fn insert(&mut self, socket: S, peer: Option<IpAddr>) -> ConnId {
         let id = self.next_id();
         // All ones is left to the reactor: it needs names for what is not a connection.
         self.next_generation = (self.next_generation + 1) % u32::MAX;
         self.conns.insert(Conn::new(socket, id.generation));
         self.slots_used = self.slots_used.max(id.index + 1);
+        self.addresses.arrive(id.index, peer, self.now);
         id
     }
 
@@ -126,8 +137,11 @@ impl<S: Socket> Crowd<S> {
         if conn.is_dead() {
             return;
         }
-        if conn.outbox.send(&mut conn.socket, bytes, now_ms) == Sent::Broken {
-            self.hang_up(index, Hangup::Reset);
+        let before = conn.outbox.held_bytes();
+        match conn.outbox.send(&mut conn.socket, bytes, now_ms) {
+            Sent::All => {}
+            Sent::Blocked => self.recount_outbox(index, before),
+            Sent::Broken => self.hang_up(index, Hangup::Reset),
         }
     }
 
@@ -135,9 +149,27 @@ impl<S: Socket> Crowd<S> {
     pub(super) fn send_frame(&mut self, index: u32, head: &[u8], body: &Frame) {
         let now_ms = self.now.mono_ms();
         let conn = &mut self[index];
-        if conn.outbox.send_frame(&mut conn.socket, head, body, now_ms) == Sent::Broken {
-            self.hang_up(index, Hangup::Reset);
+        let before = conn.outbox.held_bytes();
+        match conn.outbox.send_frame(&mut conn.socket, head, body, now_ms) {
+            Sent::All => {}
+            Sent::Blocked => self.recount_outbox(index, before),
+            Sent::Broken => self.hang_up(index, Hangup::Reset),
         }
+    }
+
+    /// Sends more of what the kernel did not take before.
+    pub(super) fn flush(&mut self, index: u32) -> Sent {
+        let now_ms = self.now.mono_ms();
+        let conn = &mut self[index];
+        let before = conn.outbox.held_bytes();
+        let sent = conn.outbox.flush(&mut conn.socket, now_ms);
+        self.recount_outbox(index, before);
+        sent
+    }
+
+    fn recount_outbox(&mut self, index: u32, before: usize) {
+        let after = self[index].outbox.held_bytes();
+        self.recount(before, after);
     }
 
     /// The answer is with the outbox: go on with the next request, or part.
@@ -166,8 +198,12 @@ impl<S: Socket> Crowd<S> {
             return;
         }
         self.streams -= usize::from(self[index].is_stream());
-        self[index].phase = Phase::Leaving;
-        self[index].input = None;
+        let conn = &mut self[index];
+        let before = conn.held_bytes();
+        conn.phase = Phase::Leaving;
+        conn.input = None;
+        let after = conn.held_bytes();
+        self.recount(before, after);
         if self[index].outbox.is_empty() {
             self.linger(index);
         } else {
@@ -194,6 +230,7 @@ impl<S: Socket> Crowd<S> {
         }
         self.stats.count_hangup(why);
         self.dead.push(index);
+        self.release(index);
         log::debug!(connection:% = self.id(index), reason:? = why; "hung up");
     }
 
@@ -227,6 +264,11 @@ impl<S: Socket> Crowd<S> {
         ((from..end).filter(|&index| self.conns.contains(index as usize)).collect(), end)
     }
 
+    /// All connections, with their slots.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (u32, &Conn<S>)> {
+        self.conns.iter().map(|(index, conn)| (index as u32, conn))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Conn<S>> {
         self.conns.iter().map(|(_, conn)| conn)
     }
@@ -254,6 +296,7 @@ impl<S: Socket> Crowd<S> {
             assert!(conn.is_dead() || is_stream || armed, "a connection without a deadline");
         }
         assert_eq!(streams, self.streams, "somebody did not say that a stream began or ended");
+        self.check_budget();
     }
 
     /// What becomes of a push whose first write did not take all.
@@ -278,7 +321,8 @@ impl<S: Socket> Crowd<S> {
             Ok(sent) => {
                 self.stats.bytes += sent as u64;
                 self.stats.blocked += 1;
-                Push::Cut(batch.cut_at(sent).cursor)
+                self.recount_outbox(member, 0);
+                if self[member].is_dead() { Push::Gone } else { Push::Cut(batch.cut_at(sent).cursor) }
             }
             Err(_) => {
                 self.hang_up(member, Hangup::Reset);
@@ -293,6 +337,7 @@ impl<S: Socket> Crowd<S> {
         self.wheel.cancel(index);
         let conn = self.conns.remove(index as usize);
         self.streams -= usize::from(conn.is_stream());
+        self.addresses.leave(index, self.now);
         Some(conn)
     }
 }
@@ -324,11 +369,11 @@ impl<S: Socket> Members for Crowd<S> {
     /// what is known of the next one can be fetched while this one is looked at; and counted is at the end.
     fn push_each(&mut self, members: &[u32], batch: &Batch, late: &mut Vec<(usize, Push)>) {
         let is_ready = |conn: &Conn<S>| !conn.is_dead() && conn.outbox.is_empty();
-        let are_ready = members.iter().filter(|&&member| is_ready(&self[member])).count() == members.len();
+        black_box(members.iter().filter(|&&member| is_ready(&self[member])).count());
         let (bytes, before) = (&batch.bytes[..], late.len());
         for (nth, &member) in members.iter().enumerate() {
             let conn = &mut self[member];
-            if !are_ready && !is_ready(conn) {
+            if !is_ready(conn) {
                 let became = if conn.is_dead() { Push::Gone } else { Push::Refused };
                 late.push((nth, became));
                 continue;

@@ -23,6 +23,10 @@ use super::stats::Hangup;
 /// Reads per connection and turn: one that sends without end does not starve the others.
 const READS_PER_TURN: usize = 4;
 
+/// Why a body that has not come yet is not waited for.
+const TIGHT: &str =
+    "this server holds as much as it may for requests and readers that are not done; try again later";
+
 /// What a read brought.
 enum Intake {
     Bytes(usize),
@@ -34,8 +38,7 @@ enum Intake {
 impl<S: Socket> Engine<S> {
     /// The socket can take bytes again.
     pub(super) fn flush(&mut self, index: u32) {
-        let now_ms = self.crowd.now.mono_ms();
-        let conn = &mut self.crowd[index];
+        let conn = &self.crowd[index];
         if conn.outbox.is_empty() {
             // What was cut, was cut between two messages.
             if matches!(conn.phase, Phase::Subscribed(Seat::Behind { .. } | Seat::Several { .. })) {
@@ -44,13 +47,13 @@ impl<S: Socket> Engine<S> {
             return;
         }
         let is_stream = conn.is_stream();
-        match conn.outbox.flush(&mut conn.socket, now_ms) {
+        let is_idle = matches!(conn.phase, Phase::Head) && conn.input.is_none();
+        let is_leaving = matches!(conn.phase, Phase::Leaving);
+        match self.crowd.flush(index) {
             Sent::Broken => return self.crowd.hang_up(index, Hangup::Reset),
             Sent::Blocked => {}
-            Sent::All if matches!(conn.phase, Phase::Leaving) => return self.crowd.linger(index),
-            Sent::All if matches!(conn.phase, Phase::Head) && conn.input.is_none() => {
-                self.crowd.await_request(index)
-            }
+            Sent::All if is_leaving => return self.crowd.linger(index),
+            Sent::All if is_idle => self.crowd.await_request(index),
             Sent::All if is_stream => self.crowd.look_again(index),
             Sent::All => {}
         }
@@ -150,16 +153,30 @@ impl<S: Socket> Engine<S> {
             let mut progress = Progress::default();
             let used = self.serve(index, fresh, &mut progress);
             if used < fresh.len() || progress.reader.is_some() {
-                self.crowd[index].input = Some(Box::new(Input { bytes: fresh[used..].to_vec(), progress }));
+                self.keep(index, Box::new(Input { bytes: fresh[used..].to_vec(), progress }));
             }
             return;
         };
+        self.crowd.recount(input.held_bytes(), 0);
         input.bytes.extend_from_slice(fresh);
         let used = self.serve(index, &input.bytes, &mut input.progress);
         input.bytes.drain(..used);
-        if !input.bytes.is_empty() || input.progress.reader.is_some() {
-            self.crowd[index].input = Some(input);
+        if input.bytes.is_empty() {
+            // A frame may be on its way for long, and does not need the room that a whole read had taken.
+            input.bytes = Vec::new();
         }
+        if !input.bytes.is_empty() || input.progress.reader.is_some() {
+            self.keep(index, input);
+        }
+    }
+
+    fn keep(&mut self, index: u32, input: Box<Input>) {
+        if self.crowd[index].is_dead() {
+            return;
+        }
+        let held_bytes = input.held_bytes();
+        self.crowd[index].input = Some(input);
+        self.crowd.recount(0, held_bytes);
     }
 
     /// Serves one thing after the other: heads, bodies, frames, and what is to be dropped. Returns how
@@ -183,20 +200,30 @@ impl<S: Socket> Engine<S> {
                     Some(head) => {
                         at += head;
                         progress.scan = HeadScan::default();
-                        self.begin_request(index, &rest[..head]);
+                        self.begin_request(index, &rest[..head], rest.len() - head);
                     }
                     None if matches!(self.crowd[index].phase, Phase::Head) => break,
                     None => {}
                 },
-                Phase::Body(upload) => match upload.take(rest) {
-                    Ok((used, done)) => {
-                        at += used;
-                        if done {
-                            self.end_request(index);
+                Phase::Body(upload) => {
+                    let before = upload.held_bytes();
+                    match upload.take(rest) {
+                        Ok((used, done)) => {
+                            at += used;
+                            let after = upload.held_bytes();
+                            if done {
+                                self.end_request(index, before);
+                            } else {
+                                self.crowd.recount(before, after);
+                            }
+                        }
+                        Err(refusal) => {
+                            let after = upload.held_bytes();
+                            self.crowd.recount(before, after);
+                            self.refuse(index, refusal);
                         }
                     }
-                    Err(refusal) => self.refuse(index, refusal),
-                },
+                }
             }
         }
         at
@@ -228,8 +255,8 @@ impl<S: Socket> Engine<S> {
         }
     }
 
-    /// A head is complete. Without a body, so is the request.
-    fn begin_request(&mut self, index: u32, head: &[u8]) {
+    /// A head is complete, and so many bytes have come with it. Without a body, so is the request.
+    fn begin_request(&mut self, index: u32, head: &[u8], behind: usize) {
         self.crowd[index].begin_exchange(Exchange::NONE);
         self.crowd[index].marks.clear(Mark::ForPrograms);
         let request = match Request::parse(head) {
@@ -245,7 +272,15 @@ impl<S: Socket> Engine<S> {
             subscription_channels_max: self.crowd.limits.subscription_channels_max,
             lab: self.lab,
         };
-        let plan = dialect::route(&request, house);
+        let mut plan = dialect::route(&request, house);
+        if plan.wants_body() && !request.body.is_within(behind) && !self.crowd.may_begin() {
+            self.crowd.stats.uploads_refused += 1;
+            plan = Plan::Refuse(Refusal::new(503, TIGHT));
+        }
+        if self.crowd[index].is_dead() {
+            // It held the most itself.
+            return;
+        }
         self.crowd[index].origin = self.gate.origin_of(&request);
         self.crowd[index].marks.put(Mark::ForPrograms, native::is_for_programs(request.path));
         let expects = request.expect_continue;
@@ -263,7 +298,11 @@ impl<S: Socket> Engine<S> {
                 self.carry_out(index, plan, &[])
             }
             Ok(reader) => {
-                self.crowd[index].phase = Phase::Body(Box::new(Upload { reader, body: Vec::new(), plan }));
+                let plan_bytes = plan_bytes(&request);
+                let upload = Box::new(Upload { reader, body: Vec::new(), plan, plan_bytes });
+                let held_bytes = upload.held_bytes();
+                self.crowd[index].phase = Phase::Body(upload);
+                self.crowd.recount(0, held_bytes);
                 self.crowd.arm_in(index, self.crowd.limits.body_timeout_ms);
                 if expects {
                     self.crowd.send(index, CONTINUE);
@@ -272,8 +311,9 @@ impl<S: Socket> Engine<S> {
         }
     }
 
-    /// A body is complete, and with it the request.
-    fn end_request(&mut self, index: u32) {
+    /// A body is complete, and with it the request. Its upload was counted with so many bytes.
+    fn end_request(&mut self, index: u32, counted: usize) {
+        self.crowd.recount(counted, 0);
         if let Phase::Body(upload) = std::mem::replace(&mut self.crowd[index].phase, Phase::Head) {
             let Upload { body, plan, .. } = *upload;
             self.carry_out(index, plan, &body);
@@ -305,6 +345,12 @@ impl<S: Socket> Engine<S> {
             Phase::Lingering => self.crowd.hang_up(index, Hangup::Done),
         }
     }
+}
+
+/// The most that a plan keeps of a request, in bytes: all of the target, and a `String` for each name in it.
+fn plan_bytes(request: &Request<'_>) -> u32 {
+    let names = 1 + request.path.bytes().filter(|&byte| byte == b',').count();
+    (request.path.len() + request.query.len() + names * size_of::<String>()) as u32
 }
 
 impl Upload {

@@ -12,14 +12,17 @@
 //! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
 //! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears what
 //! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
-//! have no timer. `report` tells how it goes.
+//! have no timer. `budget` and `addresses` say when it is too much. `report` tells how it goes.
 //!
 //! Invariants, checked after every door in debug builds: every connection that is no stream and not about
-//! to be buried has a timer; a connection sits in a seat exactly while its phase says so.
+//! to be buried has a timer; a connection sits in a seat exactly while its phase says so; the budget's account is
+//! the sum of what connections hold.
 //!
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
 
+mod addresses;
 mod answers;
+mod budget;
 mod channels;
 mod conn;
 mod crowd;
@@ -48,6 +51,7 @@ use crate::wire::websocket::CloseCode;
 pub use conn::Socket;
 pub use stats::{Hangup, Stats};
 
+use addresses::Room;
 use conn::{Mark, Phase};
 use crowd::Crowd;
 use walk::Walk;
@@ -89,6 +93,10 @@ pub struct Holdings {
     pub channels: usize,
     /// What all histories weigh.
     pub history_bytes: usize,
+    /// What all connections hold.
+    pub held_bytes: usize,
+    /// Addresses remembered.
+    pub addresses: usize,
 }
 
 /// A comet server, whatever its sockets are.
@@ -140,23 +148,31 @@ impl<S: Socket> Engine<S> {
         self.crowd.next_id()
     }
 
-    /// A new connection. Beyond the most that are allowed it only hears that the server is
-    /// full; and far beyond, it is dropped and this says so.
+    /// A new connection. Beyond the most that are allowed, in all or from its address, it only hears
+    /// that; and far beyond, it is dropped and this says so.
     pub fn accept(&mut self, socket: S, peer: Option<IpAddr>, now: Now) -> bool {
         self.crowd.tell_time(now);
-        let full = self.crowd.len() >= self.crowd.limits.connections_max as usize;
+        let most = self.crowd.limits.connections_max as usize;
+        let full = self.crowd.len() >= most;
+        let room = self.crowd.addresses.room_for(peer);
         if full || self.closing {
             self.crowd.stats.turned_away += 1;
-            if self.closing || self.crowd.len() >= (self.crowd.limits.connections_max + LOUNGE) as usize {
-                return false;
-            }
+        } else if room != Room::Free {
+            self.crowd.stats.address_turned_away += 1;
         }
-        let id = self.crowd.insert(socket);
+        if self.closing || room == Room::None || self.crowd.len() >= most + LOUNGE as usize {
+            return false;
+        }
+        let id = self.crowd.insert(socket, peer);
         self.crowd.stats.accepted += 1;
         log::debug!(connection:% = id, peer:? = peer; "accepted");
         if full {
             let limit = "as many connections are open as this server allows; try again later";
             self.refuse(id.index, Refusal::fatal(503, limit));
+        } else if room == Room::Anteroom {
+            let limit =
+                "as many connections are open from this address as this server allows; close one first";
+            self.refuse(id.index, Refusal::fatal(429, limit));
         } else {
             self.crowd.arm_in(id.index, self.crowd.limits.head_timeout_ms);
         }
@@ -214,6 +230,11 @@ impl<S: Socket> Engine<S> {
         }
     }
 
+    /// There was no descriptor, or no memory, for another connection. Only for the statistics.
+    pub fn starved(&mut self) {
+        self.crowd.stats.starved += 1;
+    }
+
     /// When [`advance`](Engine::advance) has something to do, in microseconds of the monotonic
     /// clock; a moment in the past if it has something left to do; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<u64> {
@@ -251,6 +272,8 @@ impl<S: Socket> Engine<S> {
             seats: self.hub.seats(),
             channels: self.hub.channels(),
             history_bytes: self.hub.history_bytes(),
+            held_bytes: self.crowd.budget.held_bytes(),
+            addresses: self.crowd.addresses.len(),
         }
     }
 

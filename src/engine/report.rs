@@ -103,7 +103,7 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Name, kind and value of everything that is one number.
-    fn numbers(&self) -> [(&'static str, &'static str, u64); 19] {
+    fn numbers(&self) -> [(&'static str, &'static str, u64); 27] {
         let (stats, hub) = (&self.crowd.stats, self.hub.stats());
         [
             ("uptime_seconds", "gauge", (self.crowd.now.mono_us - self.began.mono_us) / 1_000_000),
@@ -111,11 +111,19 @@ impl<S: Socket> Engine<S> {
             ("connections_max", "gauge", u64::from(self.crowd.limits.connections_max)),
             ("channels", "gauge", self.hub.channels() as u64),
             ("history_bytes", "gauge", self.hub.history_bytes() as u64),
+            ("held_bytes", "gauge", self.crowd.budget.held_bytes() as u64),
             ("head", "gauge", self.hub.head()),
             ("accepted", "counter", stats.accepted),
             ("turned_away", "counter", stats.turned_away),
+            ("address_turned_away", "counter", stats.address_turned_away),
+            ("starved", "counter", stats.starved),
             ("requests", "counter", stats.requests),
             ("refusals", "counter", stats.refusals),
+            ("timed_out", "counter", stats.timed_out),
+            ("rate_limited", "counter", stats.rate_limited),
+            ("uploads_refused", "counter", stats.uploads_refused),
+            ("channels_refused", "counter", hub.channels_refused),
+            ("sections_refused", "counter", hub.sections_refused),
             ("messages", "counter", hub.messages),
             ("deliveries", "counter", stats.deliveries),
             ("sends", "counter", stats.sends),

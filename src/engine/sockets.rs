@@ -49,6 +49,7 @@ impl<S: Socket> Engine<S> {
                 ..Limits::default()
             },
         };
+        let is_new = kept.is_none();
         let mut reader = kept.take().unwrap_or_default();
         let mut at = 0;
         while at < bytes.len() {
@@ -73,6 +74,11 @@ impl<S: Socket> Engine<S> {
                     return bytes.len();
                 }
             }
+        }
+        if is_new && reader.held_bytes() > 0 && !reader.is_idle() && !self.crowd.may_begin() {
+            self.crowd.stats.uploads_refused += 1;
+            self.close_socket(index, CloseCode::TRY_AGAIN, RETRY);
+            return bytes.len();
         }
         if !reader.is_idle() {
             *kept = Some(reader);
@@ -146,7 +152,7 @@ impl<S: Socket> Engine<S> {
         let done = command.and_then(|command| match command {
             Command::Publish(publication) => {
                 native::check_publication(&publication, self.crowd.limits.message_bytes_max)?;
-                Ok(self.publish_all(&[publication])?[0])
+                Ok(self.publish_from(index, &[publication])?[0])
             }
             Command::Subscribe { names, start } => {
                 let since = start.map(|start| match start {

@@ -24,11 +24,13 @@ pub enum Hangup {
     TooSlow,
     /// The server ends.
     ShutDown,
+    /// It held the most when all together held too much.
+    OverBudget,
 }
 
 impl Hangup {
     /// How many there are.
-    const COUNT: usize = 8;
+    const COUNT: usize = 9;
 }
 
 /// What happened since the start.
@@ -38,10 +40,20 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections that were one too many.
     pub turned_away: u64,
+    /// Connections that were one too many for their address.
+    pub address_turned_away: u64,
+    /// How often accepting paused, because there was no descriptor for one more.
+    pub starved: u64,
     /// Requests understood.
     pub requests: u64,
     /// Requests refused, with a status of 400 or more.
     pub refusals: u64,
+    /// Requests that did not come to their end in time.
+    pub timed_out: u64,
+    /// Publications refused because their address had said too much: requests and commands, not messages.
+    pub rate_limited: u64,
+    /// Bodies and messages in pieces that were not waited for, because connections held too much already.
+    pub uploads_refused: u64,
     /// Ticks sent.
     pub ticks: u64,
     /// Ticks left out, because the reader had not taken the one before.
@@ -65,7 +77,7 @@ impl Stats {
     /// Every reason, and how often it was one.
     pub fn all_hangups(&self) -> impl Iterator<Item = (&'static str, u64)> {
         const NAMES: [&str; Hangup::COUNT] =
-            ["done", "left", "truncated", "reset", "idle", "stalled", "too_slow", "shut_down"];
+            ["done", "left", "truncated", "reset", "idle", "stalled", "too_slow", "shut_down", "over_budget"];
         NAMES.into_iter().zip(self.hangups)
     }
 

@@ -49,6 +49,7 @@ impl<S: Socket> Engine<S> {
             Phase::Echo => self.close_socket(index, CloseCode::GOING_AWAY, "nothing came for too long"),
             Phase::Head if conn.input.as_ref().is_some_and(|input| input.progress.scan.started()) => {
                 self.crowd[index].begin_exchange(Exchange::NONE);
+                self.crowd.stats.timed_out += 1;
                 self.refuse(
                     index,
                     Refusal::fatal(408, "the head of the request did not come to its end in time"),
@@ -56,6 +57,7 @@ impl<S: Socket> Engine<S> {
             }
             Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::Idle),
             Phase::Body(_) => {
+                self.crowd.stats.timed_out += 1;
                 self.refuse(
                     index,
                     Refusal::fatal(408, "the body of the request did not come to its end in time"),

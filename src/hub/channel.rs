@@ -61,6 +61,9 @@ pub(super) struct Aside {
 /// The row of those with several channels, where there are none.
 const NOBODY: &Row = &Row::EMPTY;
 
+/// Different framings in one channel: callbacks of iframes come from strangers, and seats name a section in one byte.
+pub(super) const SECTIONS_MAX: usize = 256;
+
 /// Subscribers that are sent the same bytes.
 pub(super) struct Section {
     pub(super) framing: Framing,
@@ -134,20 +137,26 @@ impl Channel {
         Ok(index as u8)
     }
 
-    fn add_section(&mut self, framing: &Framing) -> Result<usize, Refusal> {
-        let section = Section { framing: framing.clone(), row: Row::default(), users: 0 };
+    /// Whether there is room for one more subscriber of this framing.
+    pub(super) fn check_section(&self, framing: &Framing) -> Result<(), Refusal> {
+        let is_there = self.sections.iter().any(|section| section.framing == *framing);
+        if is_there || self.free_section().is_some() || self.sections.len() < SECTIONS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::new(503, "too many different callbacks listen to this channel; try again later"))
+    }
+
+    fn free_section(&self) -> Option<usize> {
         // A sweep under way counts sections; so none is given away before it ends.
-        let free =
-            self.sections.iter().position(|section| section.users == 0).filter(|_| self.sweep().is_none());
-        if let Some(index) = free {
+        self.sections.iter().position(|section| section.users == 0).filter(|_| self.sweep().is_none())
+    }
+
+    fn add_section(&mut self, framing: &Framing) -> Result<usize, Refusal> {
+        self.check_section(framing)?;
+        let section = Section { framing: framing.clone(), row: Row::default(), users: 0 };
+        if let Some(index) = self.free_section() {
             self.sections[index] = section;
             return Ok(index);
-        }
-        if self.sections.len() > usize::from(u8::MAX) {
-            return Err(Refusal::new(
-                503,
-                "too many different callbacks listen to this channel; try again later",
-            ));
         }
         let before = std::mem::take(&mut self.sections);
         self.sections = before.into_iter().chain([section]).collect();

@@ -167,6 +167,10 @@ pub struct HubStats {
     pub sweeps: Histogram,
     /// Messages that went because all histories together were too large.
     pub evicted: u64,
+    /// Requests for a channel that would have been one too many.
+    pub channels_refused: u64,
+    /// Subscribers for whose way of being told a channel had no section left.
+    pub sections_refused: u64,
 }
 
 /// All channels of the server.
@@ -525,12 +529,33 @@ impl Hub {
         }
     }
 
+    /// Whether a subscription to these channels would be taken, before anything is said about it.
+    pub fn check_room(&mut self, names: &[String], framing: &Framing) -> Result<(), Refusal> {
+        let new = names.iter().filter(|name| !self.names.contains_key(name.as_str())).count();
+        if new > 0 && self.channels.len() + new > self.channels_max {
+            return Err(self.refuse_channel());
+        }
+        if let [name] = names
+            && let Some(&key) = self.names.get(name.as_str())
+            && let Err(refusal) = self.channels[key as usize].check_section(framing)
+        {
+            self.stats.sections_refused += 1;
+            return Err(refusal);
+        }
+        Ok(())
+    }
+
+    fn refuse_channel(&mut self) -> Refusal {
+        self.stats.channels_refused += 1;
+        Refusal::new(503, "as many channels exist as this server allows; try again later")
+    }
+
     fn open(&mut self, name: &str) -> Result<u32, Refusal> {
         if let Some(&key) = self.names.get(name) {
             return Ok(key);
         }
         if self.channels.len() >= self.channels_max {
-            return Err(Refusal::new(503, "as many channels exist as this server allows; try again later"));
+            return Err(self.refuse_channel());
         }
         let name: Rc<str> = name.into();
         let ticker =

@@ -41,8 +41,9 @@ impl Ticker {
     /// When the next beat after now is due, in milliseconds of the monotonic clock.
     fn next_ms(&self, now: Now) -> u64 {
         match &self.beat {
-            // Asked of the wall clock each time: it may be set, and seconds begin where it says.
-            Beat::Seconds => now.mono_ms() + 1_000 - now.unix_us / 1_000 % 1_000,
+            // Asked of the wall clock each time: it may be set, and seconds begin where it says. Rounded up: the two clocks
+            // begin their milliseconds at different moments, and a beat that came before its second would come twice.
+            Beat::Seconds => (now.mono_us + 1_000_000 - now.unix_us % 1_000_000).div_ceil(1_000),
             Beat::Every { rule, began_ms } => {
                 let beats = (now.mono_ms() - began_ms) / rule.every_ms + 1;
                 began_ms + beats * rule.every_ms

@@ -23,6 +23,10 @@ pub enum Sent {
     Broken,
 }
 
+/// What it takes to keep a frame besides its bytes: its place, another that was made in advance, and what
+/// the allocator wants. Small answers are mostly this.
+const FRAME_BYTES: usize = 2 * size_of::<Frame>() + 16;
+
 /// The unsent rest, or (nearly always) nothing.
 #[derive(Default)]
 pub struct Outbox {
@@ -36,6 +40,8 @@ struct Unsent {
     sent: usize,
     /// Bytes still to send, over all frames.
     bytes: usize,
+    /// Bytes of the frames that belong to nobody else, sent or not, and what it takes to keep each of them.
+    own_bytes: usize,
     /// When the kernel last took a byte, in milliseconds of the monotonic clock.
     moved_ms: u64,
 }
@@ -49,6 +55,11 @@ impl Outbox {
     /// Bytes the kernel has not taken.
     pub fn len(&self) -> usize {
         self.rest.as_ref().map_or(0, |rest| rest.bytes)
+    }
+
+    /// Bytes of memory that go when this outbox does: its own copies, whole until their last byte is sent.
+    pub fn held_bytes(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| size_of::<Unsent>() + rest.own_bytes)
     }
 
     /// How long the kernel has not taken a byte, in milliseconds; zero when nothing is unsent.
@@ -144,9 +155,11 @@ impl Outbox {
 
     fn keep(&mut self, frame: Frame, now_ms: u64) {
         let rest = self.rest.get_or_insert_with(|| {
-            Box::new(Unsent { frames: VecDeque::with_capacity(1), sent: 0, bytes: 0, moved_ms: now_ms })
+            let frames = VecDeque::with_capacity(1);
+            Box::new(Unsent { frames, sent: 0, bytes: 0, own_bytes: 0, moved_ms: now_ms })
         });
         rest.bytes += frame.len();
+        rest.own_bytes += frame.own_bytes() + FRAME_BYTES;
         rest.frames.push_back(frame);
     }
 }
@@ -156,8 +169,8 @@ impl Unsent {
         self.moved_ms = now_ms;
         self.bytes -= sent;
         self.sent += sent;
-        if self.sent == self.frames[0].len() {
-            self.frames.pop_front();
+        if let Some(frame) = self.frames.pop_front_if(|first| first.len() == self.sent) {
+            self.own_bytes -= frame.own_bytes() + FRAME_BYTES;
             self.sent = 0;
         }
     }
@@ -247,6 +260,24 @@ mod tests {
         assert_eq!(outbox.flush(&mut socket, 5_000), Sent::Blocked);
         assert_eq!(outbox.stalled_ms(6_000), 1_000);
         assert_eq!(outbox.len(), 4);
+    }
+
+    #[test]
+    fn an_outbox_holds_what_it_copied_and_nothing_that_is_shared() {
+        let (mut socket, mut outbox) = (Narrow::default(), Outbox::default());
+        assert_eq!(outbox.held_bytes(), 0);
+        outbox.send_frame(&mut socket, b"head", &Frame::from(vec![0; 1_000_000]), 0);
+        let held = outbox.held_bytes();
+        assert!((4..500).contains(&held), "{held}");
+        outbox.send(&mut socket, &[1; 1_000], 0);
+        assert_eq!(outbox.held_bytes(), held + 1_000 + FRAME_BYTES);
+        socket.room = 1_000_004;
+        outbox.flush(&mut socket, 0);
+        let tail = outbox.held_bytes();
+        assert!((1_000..1_500).contains(&tail), "{tail}");
+        socket.room = usize::MAX;
+        outbox.flush(&mut socket, 0);
+        assert_eq!(outbox.held_bytes(), 0);
     }
 
     #[test]

@@ -27,9 +27,6 @@ const BACKLOG: i32 = 65_535;
 /// A peer that is silent for so long is asked whether it is there, and then every so often.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
-/// How long sent bytes may go unacknowledged before the kernel gives a peer up: the cable was pulled.
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// One address, listened on.
 pub(super) enum Listener {
     Tcp { socket: TcpListener, address: SocketAddr },
@@ -37,9 +34,11 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) fn bind(address: &Address) -> Result<Self, ServeError> {
+    /// `write_timeout` also bounds how long sent bytes may go unacknowledged before the kernel gives a peer up
+    /// (`TCP_USER_TIMEOUT`): the cable was pulled.
+    pub(super) fn bind(address: &Address, write_timeout: Duration) -> Result<Self, ServeError> {
         let bound = match address {
-            Address::Tcp(address) => bind_tcp(*address),
+            Address::Tcp(address) => bind_tcp(*address, write_timeout),
             Address::Unix(path) => bind_unix(path),
         };
         bound.map_err(|error| {
@@ -91,14 +90,14 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr, write_timeout: Duration) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a server before us may still be dying on this port.
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1))?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_tcp_user_timeout(Some(write_timeout))?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;

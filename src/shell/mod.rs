@@ -16,6 +16,7 @@ mod stream;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::config::Settings;
 use crate::dialect::pages::{Embedded, Shelf};
@@ -49,7 +50,9 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     if let Some(directory) = &settings.static_dir {
         shelf = Box::new(Folder::new(directory, settings.limits.static_file_bytes_max, shelf)?);
     }
-    let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let write_timeout = Duration::from_millis(settings.limits.write_timeout_ms);
+    let bind = |address| Listener::bind(address, write_timeout);
+    let listeners = settings.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let mut clock = Clock::new();
     let now = clock.now();

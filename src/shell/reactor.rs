@@ -169,6 +169,7 @@ impl Reactor {
     /// No descriptor, or no memory, for another connection. Those that exist are served; accepting
     /// is tried again when one of them ends, and every now and then.
     fn starve(&mut self, error: &io::Error, now: Now) {
+        self.engine.starved();
         if self.complained_at.is_none_or(|at| now.mono_us - at >= COMPLAINT_US) {
             log::warn!(error:% = error, connections = self.engine.connections(); "cannot accept; serving those that are there");
             self.complained_at = Some(now.mono_us);

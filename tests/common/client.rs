@@ -7,7 +7,7 @@
 //! Knows: sockets, framing. Never learns what the server is for.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,6 +42,14 @@ impl Client {
         socket.connect_timeout(&address.into(), PATIENCE)?;
         socket.set_tcp_nodelay(true)?;
         Ok(Self::over(socket))
+    }
+
+    /// From another address of this machine than usual, such as 127.0.0.2.
+    pub fn connect_from(server: &Server, from: Ipv4Addr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("sockets exist");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("all of 127/8 is this machine");
+        socket.connect(&server.address().into()).expect("the server listens");
+        Self::over(socket)
     }
 
     pub fn to_unix(path: &Path) -> Self {

@@ -6,13 +6,13 @@ use crate::engine::Hangup;
 use crate::engine::conn::Phase;
 use crate::wire::json::Publication;
 
-fn post(target: &str, body: &str) -> String {
+pub(super) fn post(target: &str, body: &str) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 impl World {
     /// Publishes like a client. Returns the answer's body.
-    fn say(&mut self, channel: &str, text: &str) -> String {
+    pub(super) fn say(&mut self, channel: &str, text: &str) -> String {
         let speaker = self.ask(&post(&format!("/channels/{channel}"), text));
         let answer = speaker.read();
         self.close(&speaker);
@@ -21,7 +21,7 @@ impl World {
     }
 
     /// A stream that has had its head.
-    fn listen(&mut self, target: &str) -> Client {
+    pub(super) fn listen(&mut self, target: &str) -> Client {
         let client = self.ask(&get(target));
         let head = client.read();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -242,6 +242,20 @@ fn the_servers_clock_ticks_on_the_second_for_those_who_listen() {
 }
 
 #[test]
+fn the_servers_clock_says_each_second_once_wherever_the_clocks_milliseconds_begin() {
+    for behind_us in [0, 1, 499, 500, 999] {
+        let mut world = World::roomy();
+        world.now.mono_us += behind_us;
+        let clock = world.listen("/channels/$clock?as=ndjson");
+        world.pass_ms(5_000);
+        let said = clock.read();
+        let seconds: Vec<&str> = said.lines().filter_map(|line| line.split('"').nth(7)).collect();
+        let expected: Vec<String> = (1..=5).map(|second| (1_700_000_000 + second).to_string()).collect();
+        assert_eq!(seconds, expected, "{behind_us} us: {said}");
+    }
+}
+
+#[test]
 fn a_deleted_channel_says_so_and_forgets() {
     let mut world = World::roomy();
     let events = world.listen("/channels/a?as=events");
@@ -312,7 +326,7 @@ fn frame(text: &str) -> String {
 }
 
 impl World {
-    fn send_frame(&mut self, client: &Client, text: &str) {
+    pub(super) fn send_frame(&mut self, client: &Client, text: &str) {
         let bytes: Vec<u8> = frame(text).chars().map(|c| c as u8).collect();
         client.line.borrow_mut().up.extend(bytes);
         self.tell(client, Readiness { readable: true, ..Readiness::default() });
@@ -320,7 +334,7 @@ impl World {
 }
 
 /// The texts of the frames that have arrived.
-fn frames(client: &Client) -> Vec<String> {
+pub(super) fn frames(client: &Client) -> Vec<String> {
     let mut bytes = std::mem::take(&mut client.line.borrow_mut().down);
     let mut texts = Vec::new();
     while bytes.len() >= 2 {
@@ -331,7 +345,7 @@ fn frames(client: &Client) -> Vec<String> {
     texts
 }
 
-const HANDSHAKE: &str = "HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(super) const HANDSHAKE: &str = "HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::{Limits, Settings};
@@ -16,6 +17,7 @@ mod channels;
 mod chat;
 mod clock;
 mod hopping;
+mod limits;
 mod requests;
 
 /// Both ends of a connection without a kernel between them.
@@ -139,9 +141,13 @@ impl World {
     }
 
     fn connect(&mut self) -> Client {
+        self.connect_from(None)
+    }
+
+    fn connect_from(&mut self, peer: Option<IpAddr>) -> Client {
         let line = Rc::new(RefCell::new(Line { room: usize::MAX, ..Line::default() }));
         let id = self.engine.next_id();
-        self.engine.accept(Fake(Rc::clone(&line)), None, self.now);
+        self.engine.accept(Fake(Rc::clone(&line)), peer, self.now);
         Client { id, line }
     }
 

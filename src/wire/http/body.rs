@@ -29,6 +29,17 @@ pub enum BodyFraming {
     Chunked,
 }
 
+impl BodyFraming {
+    /// Whether the body is certain to end within so many bytes.
+    pub fn is_within(self, bytes: usize) -> bool {
+        match self {
+            BodyFraming::None => true,
+            BodyFraming::Length(length) => length <= bytes as u64,
+            BodyFraming::Chunked => false,
+        }
+    }
+}
+
 /// What a piece of input brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyProgress {
