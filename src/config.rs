@@ -58,6 +58,10 @@ pub struct Settings {
     /// Default 25 s, for the same proxies.
     #[cfg_attr(feature = "shell", serde(rename = "poll-timeout", deserialize_with = "file::time_ms"))]
     pub poll_timeout_ms: u64,
+    /// How long leaving may take when the server is told to stop, in milliseconds. Default 3 s: time for a phone to take
+    /// its rest, spread enough for those who come back, and well below the 10 s after which supervisors begin to kill.
+    #[cfg_attr(feature = "shell", serde(rename = "drain-time", deserialize_with = "file::time_ms"))]
+    pub drain_ms: u64,
     /// Whether `/lab/echo` echoes what a WebSocket says, so that test suites can try ours. Default:
     /// false, because it serves nobody else.
     pub lab: bool,
@@ -85,6 +89,7 @@ impl Default for Settings {
             origins: Vec::new(),
             heartbeat_ms: 25_000,
             poll_timeout_ms: 25_000,
+            drain_ms: 3_000,
             lab: false,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
@@ -118,6 +123,7 @@ impl Settings {
         self.origins.iter().try_for_each(|origin| origin::check_origin(origin))?;
         limits::check_time("", "heartbeat", self.heartbeat_ms, 0)?;
         limits::check_time("", "poll-timeout", self.poll_timeout_ms, 1)?;
+        limits::check_time("", "drain-time", self.drain_ms, 1)?;
         self.limits.validate()?;
         rules::validate(&self.channels, &self.limits)?;
         ticker::validate(&self.tickers)

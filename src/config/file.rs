@@ -295,6 +295,7 @@ mod tests {
             origins = ["https://example.org"]
             heartbeat = "0s"
             poll-timeout = "1m"
+            drain-time = "9s"
             lab = true
             log-level = "debug"
             log-format = "json"
@@ -317,6 +318,7 @@ mod tests {
             origins: vec!["https://example.org".into()],
             heartbeat_ms: 0,
             poll_timeout_ms: 60_000,
+            drain_ms: 9_000,
             lab: true,
             log_level: LogLevel::Debug,
             log_format: LogFormat::Json,

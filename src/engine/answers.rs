@@ -72,6 +72,9 @@ impl<S: Socket> Engine<S> {
                 self.carry_out(index, plan, &[]);
             }
         }
+        if self.bids_farewell() {
+            self.part(index);
+        }
     }
 
     /// Answers with a refusal; a fatal one is the last answer on this connection.

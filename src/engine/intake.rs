@@ -106,6 +106,9 @@ impl<S: Socket> Engine<S> {
         if self.crowd[index].marks.has(Mark::PeerClosed) {
             self.end_of_input(index);
         }
+        if self.bids_farewell() && self.crowd[index].is_stream() && !self.crowd.wheel.is_armed(index) {
+            self.part(index);
+        }
     }
 
     /// Whether bytes could be served, or kept, if they were read.
