@@ -6,6 +6,7 @@
 //!
 //! Knows: values, and which of them make no sense. Never learns who wrote them.
 
+mod auth;
 #[cfg(feature = "shell")]
 mod file;
 mod limits;
@@ -19,6 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use auth::Auth;
 pub use limits::Limits;
 pub use pattern::Pattern;
 pub use rules::{ChannelLimits, ChannelRule, ChannelRules, Slow};
@@ -39,7 +41,7 @@ pub struct Settings {
     #[cfg_attr(feature = "shell", serde(rename = "static", deserialize_with = "file::directory"))]
     pub static_dir: Option<PathBuf>,
     /// Whether everybody who can reach a public address may publish there. Default: false, which
-    /// refuses to start on one: an open publisher should be a decision, not an oversight.
+    /// refuses to start on one unless publishing needs a token: an open publisher should be a decision, not an oversight.
     pub open: bool,
     /// Names, besides IP addresses, `localhost` and names without a dot, that a request's Host may
     /// carry; `*` allows all. Default: none, because by a name of his own (DNS rebinding) a stranger's page
@@ -69,6 +71,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// How a line of the log looks. Default: text, for people.
     pub log_format: LogFormat,
+    /// What is needed to publish.
+    pub auth: Auth,
     /// What may grow, and how far.
     pub limits: Limits,
     /// Channels that differ from `limits`; the first rule that fits a name counts. Default: none.
@@ -93,6 +97,7 @@ impl Default for Settings {
             lab: false,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
+            auth: Auth::default(),
             limits: Limits::default(),
             channels: Vec::new(),
             tickers: Vec::new(),
@@ -108,10 +113,12 @@ impl Settings {
                 "nowhere to listen; name at least one address, such as 127.0.0.1:8080",
             ));
         }
-        if let Some(public) = self.listen.iter().find(|address| address.is_public() && !self.open) {
+        let is_guarded = self.open || !self.auth.publish_tokens().is_empty();
+        if let Some(public) = self.listen.iter().find(|address| address.is_public() && !is_guarded) {
             return Err(ConfigError::new(format!(
                 "{public} can be reached from other machines, and everybody there could publish; \
-                 add --open (or open = true) if that is meant, else listen on 127.0.0.1"
+                 set publish-tokens under [auth] in a file given with --config, so that only whoever knows one \
+                 can, or add --open (or open = true) if everybody may; else listen on 127.0.0.1"
             )));
         }
         if let Some(host) = self.hosts.iter().find(|host| !is_host_pattern(host)) {
@@ -291,12 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn a_public_address_needs_the_word_open() {
+    fn a_public_address_needs_tokens_or_the_word_open() {
         for address in ["0.0.0.0:80", "[::]:80", "192.168.0.7:80", "[::ffff:10.0.0.1]:80"] {
             let mut settings = listening_on(address);
             let error = settings.validate().unwrap_err().to_string();
-            assert!(error.contains("--open"), "{error}");
-            settings.open = true;
+            assert!(error.contains("--open") && error.contains("publish-tokens"), "{error}");
+            settings.auth = Auth::new(&["a token of nobody".replace(' ', "-")]).unwrap();
+            assert_eq!(settings.validate(), Ok(()));
+            settings = Settings { open: true, auth: Auth::default(), ..settings };
             assert_eq!(settings.validate(), Ok(()));
         }
         for address in ["127.0.0.1:80", "127.8.9.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80", "unix:/tmp/x"] {

@@ -130,6 +130,8 @@ pub(super) enum Mark {
     Spoke,
     /// Errors are told as JSON.
     ForPrograms,
+    /// Its last request brought what is needed to publish, if anything is.
+    MayPublish,
     /// The three facts of an [`Exchange`].
     Http10,
     KeepAlive,

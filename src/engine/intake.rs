@@ -250,6 +250,8 @@ impl<S: Socket> Engine<S> {
         };
         let plan = dialect::route(&request, house);
         self.crowd[index].origin = self.gate.origin_of(&request);
+        let may_publish = self.gate.check_token(&request).is_ok();
+        self.crowd[index].marks.put(Mark::MayPublish, may_publish);
         self.crowd[index].marks.put(Mark::ForPrograms, native::is_for_programs(request.path));
         let expects = request.expect_continue;
         if expects && !plan.wants_body() {

@@ -122,7 +122,7 @@ impl<S: Socket> Engine<S> {
     ///
     /// `seed` spreads what must not happen to everybody at once.
     pub fn new(settings: &Settings, shelf: Box<dyn Shelf>, seed: u64, now: Now) -> Self {
-        let gate = Gate::new(&settings.hosts, &settings.origins);
+        let gate = Gate::new(&settings.hosts, &settings.origins).locked(settings.auth.publish_tokens());
         let limits = settings.limits.clone();
         Engine {
             hub: Hub::new(settings, now),

@@ -151,8 +151,11 @@ impl<S: Socket> Engine<S> {
     fn obey(&mut self, index: u32, text: &str) {
         let Asked { reference, command } = json::command(text);
         let done = command.and_then(|command| match command {
-            Command::Publish(publication) => {
+            Command::Publish { publication, token } => {
                 self.check_had_begun(index)?;
+                if !self.crowd[index].marks.has(Mark::MayPublish) {
+                    self.gate.check_secret(token.as_ref())?;
+                }
                 native::check_publication(&publication, self.crowd.limits.message_bytes_max)?;
                 Ok(self.publish_all(&[publication])?[0])
             }
