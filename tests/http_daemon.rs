@@ -1,5 +1,9 @@
 //! The daemon: how it starts, listens, rests and ends.
 #![cfg(feature = "shell")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clients that publish and listen at the same time need threads"
+)]
 
 mod common;
 

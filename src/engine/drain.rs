@@ -195,6 +195,8 @@ impl<S: Socket> Engine<S> {
     fn part_when_complete(&mut self, index: u32) {
         let Phase::Subscribed(seat) = self.crowd[index].phase else { return };
         if !self.crowd[index].outbox.is_empty() || self.hub.vouch(seat).is_none() {
+            // Nor does a peer that only reads any more lose what it lacks.
+            self.crowd.wheel.cancel(index);
             return;
         }
         match self.hub.framing(seat) {

@@ -236,6 +236,23 @@ fn a_slow_reader_gets_its_rest_before_it_is_sent_away() {
 }
 
 #[test]
+fn one_that_only_reads_any_more_gets_its_rest_as_well() {
+    let mut world = World::roomy();
+    let half = world.ask(&get("/channels/a?as=events"));
+    half.read();
+    half.line.borrow_mut().room = 10;
+    world.publish("a", &"x".repeat(100));
+    world.settle();
+    world.close(&half);
+    world.stop();
+    world.pass_ms(2_000);
+    world.make_room(&half, usize::MAX / 2);
+    let (told, _) = farewell(&half.read());
+    assert!(told.ends_with("xxx\n\n"), "{told}");
+    assert!(half.has_ended());
+}
+
+#[test]
 fn whoever_does_not_read_has_until_the_time_is_over() {
     let mut world = World::roomy();
     let clients = ["/channels/a?as=events", "/channels/a?as=ndjson", "/channels/a,b?as=events"];
