@@ -337,12 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_may_do_without_heartbeats_but_no_poll_ends_at_once() {
+    fn a_server_may_do_without_heartbeats_but_neither_polls_nor_leaving_end_at_once() {
         assert_eq!(Settings { heartbeat_ms: 0, ..Settings::default() }.validate(), Ok(()));
         assert_eq!(
             complaint(|settings| settings.poll_timeout_ms = 0),
             "poll-timeout is 0; it must be at least 1ms"
         );
+        assert_eq!(complaint(|settings| settings.drain_ms = 0), "drain-time is 0; it must be at least 1ms");
         for change in
             [(|settings| settings.heartbeat_ms = 25 * 86_400_000) as fn(&mut Settings), |settings| {
                 settings.poll_timeout_ms = 25 * 86_400_000

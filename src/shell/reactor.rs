@@ -118,6 +118,7 @@ impl Reactor {
                 self.starved_until = None;
             }
         }
+        log::info!(cut_off = self.engine.connections(); "stopped");
         Ok(())
     }
 
