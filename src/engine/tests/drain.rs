@@ -316,3 +316,86 @@ fn being_told_twice_changes_nothing() {
     assert!(client.is_gone());
     assert!(!world.engine.accept(Fake(Rc::default()), None, world.now));
 }
+
+/// A small seeded generator (xorshift): what goes wrong once goes wrong again.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+/// More than anybody is ever sent, and can be had several times.
+const ROOMY: usize = 1 << 40;
+
+/// How often each of `count` messages, `~n~`, stands in what was told.
+fn times_heard(told: &str, count: usize) -> Vec<usize> {
+    (0..count).map(|n| told.matches(&format!("~{n}~")).count()).collect()
+}
+
+#[test]
+fn whenever_it_is_told_to_stop_everybody_hears_everything_once() {
+    for seed in 1..=150 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut world = World::roomy();
+        let targets = [
+            "a?as=events",
+            "a,b?as=events",
+            "a?as=ndjson",
+            "a,b?as=ndjson",
+            "a?as=iframe",
+            "a?as=events&envelope",
+        ];
+        let clients: Vec<Client> = (0..1 + dice.below(60))
+            .map(|_| match dice.below(targets.len() + 1) {
+                last if last == targets.len() => world.websocket("/channels/a"),
+                n => world.ask(&get(&format!("/channels/{}", targets[n]))),
+            })
+            .collect();
+        clients.iter().for_each(|client| drop(client.bytes()));
+        for client in &clients {
+            client.line.borrow_mut().room = if dice.below(3) == 0 { dice.below(200) } else { ROOMY };
+        }
+        let mut count = 0;
+        let mut uploads = Vec::new();
+        for _ in 0..dice.below(40) {
+            if dice.below(4) == 0 {
+                let text = format!("~{count}~");
+                let upload = world.ask(&upload("/channels/a", text.len()));
+                uploads.push((upload, text));
+            } else {
+                world.publish("a", &format!("~{count}~"));
+                // A part of a turn, or none: the server is told to stop in the middle of sweeps.
+                (0..dice.below(3)).for_each(|_| world.engine.advance(world.now));
+            }
+            count += 1;
+        }
+        world.engine.shut_down(world.now);
+        for _ in 0..10 {
+            world.pass_ms(100);
+            let lucky = &clients[dice.below(clients.len())];
+            world.make_room(lucky, dice.below(2_000));
+            if let Some((upload, text)) = uploads.pop() {
+                world.send(&upload, &text);
+                let answer = upload.read();
+                assert!(answer.starts_with("HTTP/1.1 201 "), "seed {seed}: {answer}");
+            }
+        }
+        for (upload, text) in std::mem::take(&mut uploads) {
+            world.send(&upload, &text);
+        }
+        clients.iter().for_each(|client| world.make_room(client, ROOMY));
+        world.pass_ms(DRAIN_MS);
+        for (n, client) in clients.iter().enumerate() {
+            let told = String::from_utf8_lossy(&client.bytes()).into_owned();
+            assert_eq!(times_heard(&told, count), vec![1; count], "seed {seed}, client {n}: {told}");
+            assert!(client.has_ended());
+        }
+        assert_eq!(world.engine.connections(), 0, "seed {seed}");
+        assert_eq!(world.engine.holdings().seats, 0, "seed {seed}");
+    }
+}
