@@ -28,10 +28,6 @@ enum Beat {
     Every { rule: TickerRule, began_ms: u64 },
 }
 
-/// So close to a second the beat for it has been: milliseconds of two clocks do not begin together, and one of them
-/// is being slewed. Without this a second could be told twice.
-const EARLY_MS: u64 = 10;
-
 impl Ticker {
     /// The clock, and those that are configured.
     pub(super) fn all(rules: &[TickerRule], now: Now) -> Vec<Ticker> {
@@ -46,10 +42,7 @@ impl Ticker {
     fn next_ms(&self, now: Now) -> u64 {
         match &self.beat {
             // Asked of the wall clock each time: it may be set, and seconds begin where it says.
-            Beat::Seconds => {
-                let left_ms = 1_000 - now.unix_us / 1_000 % 1_000;
-                now.mono_ms() + if left_ms <= EARLY_MS { left_ms + 1_000 } else { left_ms }
-            }
+            Beat::Seconds => now.mono_ms() + 1_000 - now.unix_us / 1_000 % 1_000,
             Beat::Every { rule, began_ms } => {
                 let beats = (now.mono_ms() - began_ms) / rule.every_ms + 1;
                 began_ms + beats * rule.every_ms
