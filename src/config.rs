@@ -6,6 +6,7 @@
 //!
 //! Knows: values, and which of them make no sense. Never learns who wrote them.
 
+mod auth;
 #[cfg(feature = "shell")]
 mod file;
 mod limits;
@@ -19,6 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use auth::Auth;
 pub use limits::Limits;
 pub use pattern::Pattern;
 pub use rules::{ChannelLimits, ChannelRule, ChannelRules, Slow};
@@ -39,7 +41,7 @@ pub struct Settings {
     #[cfg_attr(feature = "shell", serde(rename = "static", deserialize_with = "file::directory"))]
     pub static_dir: Option<PathBuf>,
     /// Whether everybody who can reach a public address may publish there. Default: false, which
-    /// refuses to start on one: an open publisher should be a decision, not an oversight.
+    /// refuses to start on one unless publishing needs a token: an open publisher should be a decision, not an oversight.
     pub open: bool,
     /// Names, besides IP addresses, `localhost` and names without a dot, that a request's Host may
     /// carry; `*` allows all. Default: none, because by a name of his own (DNS rebinding) a stranger's page
@@ -58,6 +60,10 @@ pub struct Settings {
     /// Default 25 s, for the same proxies.
     #[cfg_attr(feature = "shell", serde(rename = "poll-timeout", deserialize_with = "file::time_ms"))]
     pub poll_timeout_ms: u64,
+    /// How long leaving may take when the server is told to stop, in milliseconds. Default 3 s: time for a phone to take
+    /// its rest, spread enough for those who come back, and well below the 10 s after which supervisors begin to kill.
+    #[cfg_attr(feature = "shell", serde(rename = "drain-time", deserialize_with = "file::time_ms"))]
+    pub drain_ms: u64,
     /// Whether `/lab/echo` echoes what a WebSocket says, so that test suites can try ours. Default:
     /// false, because it serves nobody else.
     pub lab: bool,
@@ -65,6 +71,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// How a line of the log looks. Default: text, for people.
     pub log_format: LogFormat,
+    /// What is needed to publish.
+    pub auth: Auth,
     /// What may grow, and how far.
     pub limits: Limits,
     /// Channels that differ from `limits`; the first rule that fits a name counts. Default: none.
@@ -85,9 +93,11 @@ impl Default for Settings {
             origins: Vec::new(),
             heartbeat_ms: 25_000,
             poll_timeout_ms: 25_000,
+            drain_ms: 3_000,
             lab: false,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
+            auth: Auth::default(),
             limits: Limits::default(),
             channels: Vec::new(),
             tickers: Vec::new(),
@@ -103,10 +113,12 @@ impl Settings {
                 "nowhere to listen; name at least one address, such as 127.0.0.1:8080",
             ));
         }
-        if let Some(public) = self.listen.iter().find(|address| address.is_public() && !self.open) {
+        let is_guarded = self.open || !self.auth.publish_tokens().is_empty();
+        if let Some(public) = self.listen.iter().find(|address| address.is_public() && !is_guarded) {
             return Err(ConfigError::new(format!(
                 "{public} can be reached from other machines, and everybody there could publish; \
-                 add --open (or open = true) if that is meant, else listen on 127.0.0.1"
+                 set publish-tokens under [auth] in a file given with --config, so that only whoever knows one \
+                 can, or add --open (or open = true) if everybody may; else listen on 127.0.0.1"
             )));
         }
         if let Some(host) = self.hosts.iter().find(|host| !is_host_pattern(host)) {
@@ -118,6 +130,7 @@ impl Settings {
         self.origins.iter().try_for_each(|origin| origin::check_origin(origin))?;
         limits::check_time("", "heartbeat", self.heartbeat_ms, 0)?;
         limits::check_time("", "poll-timeout", self.poll_timeout_ms, 1)?;
+        limits::check_time("", "drain-time", self.drain_ms, 1)?;
         self.limits.validate()?;
         rules::validate(&self.channels, &self.limits)?;
         ticker::validate(&self.tickers)
@@ -285,12 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn a_public_address_needs_the_word_open() {
+    fn a_public_address_needs_tokens_or_the_word_open() {
         for address in ["0.0.0.0:80", "[::]:80", "192.168.0.7:80", "[::ffff:10.0.0.1]:80"] {
             let mut settings = listening_on(address);
             let error = settings.validate().unwrap_err().to_string();
-            assert!(error.contains("--open"), "{error}");
-            settings.open = true;
+            assert!(error.contains("--open") && error.contains("publish-tokens"), "{error}");
+            settings.auth = Auth::new(&["a token of nobody".replace(' ', "-")]).unwrap();
+            assert_eq!(settings.validate(), Ok(()));
+            settings = Settings { open: true, auth: Auth::default(), ..settings };
             assert_eq!(settings.validate(), Ok(()));
         }
         for address in ["127.0.0.1:80", "127.8.9.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80", "unix:/tmp/x"] {
@@ -322,12 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_may_do_without_heartbeats_but_no_poll_ends_at_once() {
+    fn a_server_may_do_without_heartbeats_but_neither_polls_nor_leaving_end_at_once() {
         assert_eq!(Settings { heartbeat_ms: 0, ..Settings::default() }.validate(), Ok(()));
         assert_eq!(
             complaint(|settings| settings.poll_timeout_ms = 0),
             "poll-timeout is 0; it must be at least 1ms"
         );
+        assert_eq!(complaint(|settings| settings.drain_ms = 0), "drain-time is 0; it must be at least 1ms");
         for change in
             [(|settings| settings.heartbeat_ms = 25 * 86_400_000) as fn(&mut Settings), |settings| {
                 settings.poll_timeout_ms = 25 * 86_400_000

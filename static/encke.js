@@ -7,33 +7,32 @@ try {
 
 const word = encodeURIComponent;
 
-// Each runs till it fails.
 export const wires = {
 	async websocket(ask, on) {
 		const socket = new WebSocket(ask("websocket"));
-		// Pings are out of sight. Brings the cursor.
+		// Brings the cursor.
 		const probe = () => socket.send('{"unsubscribe":[],"ref":0}');
 		const pulse = setInterval(probe, 25e3);
 		socket.onopen = () => on.alive(probe());
 		socket.onmessage = ({ data }) => on.hear(JSON.parse(data));
-		socket.onclose = ({ code }) => on.fail(`closed ${code}`);
+		socket.onclose = ({ code, reason }) => on.fail(`closed ${code}`, on.retry = +reason.slice(9, -1));
 		on.signal.onabort = () => socket.close(clearInterval(pulse));
 	},
 
 	async events(ask, on) {
 		const { body } = await request(ask("events&envelope"), on);
 		const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-		for (let rest = "", since; ; ) {
+		for (let rest = ""; ; ) {
 			const { value, done } = await reader.read();
 			if (done) throw "ended";
 			on.alive();
 			const lines = (rest + value).split("\n");
 			rest = lines.pop();
 			for (const line of lines) {
-				const [, id, json] = line.match(/^(?:id: (.+)|data: (.+))/) ?? [];
-				if (json) on.hear(JSON.parse(json));
-				else if (id) since = +id;
-				else if (!line) on.hear({ since });
+				const [, field, text] = line.match(/^(\w+): (.+)/) ?? [];
+				if (field === "data") on.hear(JSON.parse(text));
+				else if (field) on[field] = +text; // id, retry
+				else if (!line) on.hear({ since: on.id });
 			}
 		}
 	},
@@ -75,7 +74,6 @@ export function subscribe(channels, want = {}) {
 	const greet = () => say({ hello: me, since: cursor }, (quiet = true));
 	const stop = () => hangUp?.((leading = false));
 
-	// Whatever has an id is taken once.
 	function take(news) {
 		const { id, data, gap, since = data == null && id } = news;
 		if (gap && told !== gap.to) {
@@ -125,8 +123,8 @@ export function subscribe(channels, want = {}) {
 
 			const doubt = ++failures % 3 === 0 || transport !== store[list];
 			if (doubt) at = (at + 1) % list.length;
-			if (!leading || doubt && at) continue;
-			const retryIn = Math.random() * Math.min(3e4, 1e3 * 2 ** (failures / list.length));
+			if (!leading || doubt && at && !on.retry) continue;
+			const retryIn = on.retry || Math.random() * Math.min(3e4, 1e3 * 2 ** (failures / list.length));
 			tell({ state: navigator.onLine ? "waiting" : "offline", transport, retryIn, error });
 			await new Promise((done) => {
 				hangUp = done;

@@ -105,9 +105,10 @@ fn a_bad_number_or_level_is_refused() {
 }
 
 #[test]
-fn a_public_address_without_open_is_refused_in_one_line() {
+fn a_public_address_without_tokens_or_open_is_refused_in_one_line() {
     let expected = "encke: 0.0.0.0:0 can be reached from other machines, and everybody there could publish; \
-                    add --open (or open = true) if that is meant, else listen on 127.0.0.1\n";
+                    set publish-tokens under [auth] in a file given with --config, so that only whoever knows one \
+                    can, or add --open (or open = true) if everybody may; else listen on 127.0.0.1\n";
     assert_eq!(complaint(&["--listen", "0.0.0.0:0"]), expected);
     let file = ConfigFile::new("public", b"listen = [\"0.0.0.0:0\"]");
     assert_eq!(complaint(&["--config", file.name()]), expected);

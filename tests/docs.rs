@@ -341,6 +341,21 @@ fn what_documents_call_by_name_has_that_name() {
     assert!(missing.is_empty(), "not in src/:\n  {}", missing.join("\n  "));
 }
 
+#[test]
+fn the_tests_that_the_security_page_names_are_there() {
+    let tests: Vec<String> =
+        ["src", "tests"].iter().flat_map(|folder| files(folder)).map(|path| read(&path)).collect();
+    let page = read("docs/security.md");
+    let names = page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let named: BTreeSet<&str> = names
+        .filter(|name| name.matches('_').count() > 2 && is_identifier(name) && name.to_lowercase() == *name)
+        .collect();
+    assert!(named.len() > 20, "the page names its tests: {named:?}");
+    let is_there = |name: &&str| tests.iter().any(|text| text.contains(&format!("fn {name}()")));
+    let missing: Vec<&str> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:?}");
+}
+
 fn is_identifier(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

@@ -1,14 +1,21 @@
 //! The daemon: how it starts, listens, rests and ends.
 #![cfg(feature = "shell")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clients that publish and listen at the same time need threads"
+)]
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use common::{Asked, Client, Scratch, Server, Setup, let_pass, until};
+use common::frames::Heard;
+use common::{Asked, Client, Scratch, Server, Setup, WebSocket, let_pass, until};
 
 fn healthy(client: &mut Client) -> bool {
     client.get("/healthz").status() == 200
@@ -228,4 +235,115 @@ fn a_server_that_is_told_to_stop_takes_no_new_clients() {
     server.signal(Signal::TERM);
     server.exit();
     assert!(Client::try_to(address).is_err());
+}
+
+fn listen(server: &Server, target: &str) -> Client {
+    let mut client = Client::connect(server);
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    client.head(Asked::GET);
+    client
+}
+
+#[test]
+fn whoever_listens_is_told_when_to_come_back() {
+    let mut server = Server::start();
+    let mut events = listen(&server, "/channels/a?as=events");
+    let mut ndjson = listen(&server, "/channels/a?as=ndjson");
+    let mut socket = WebSocket::open(&server, "/channels/a", b"");
+    let mut poll = Client::connect(&server);
+    poll.send("GET /channels/b?as=poll HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(Client::connect(&server).post("/channels/a", "the last word").status(), 201);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().code(), Some(0), "{}", server.stderr());
+
+    let told = String::from_utf8(events.drain()).expect("text");
+    let (before, retry) = told.trim_end().rsplit_once("retry: ").expect("a last line");
+    assert!(before.ends_with("data: the last word\n\n"), "{told}");
+    assert!(retry.parse().is_ok_and(|ms: u64| (1_000..=3_000).contains(&ms)), "{told}");
+    assert_eq!(socket.json()["data"], "the last word");
+    let Heard::Close(Some(1001), reason) = socket.hear() else { panic!("a close with 1001 comes next") };
+    let reason: serde_json::Value = serde_json::from_str(&reason).expect("JSON");
+    assert!(reason["retry"].as_u64().is_some_and(|ms| (1_000..=3_000).contains(&ms)), "{reason}");
+    socket.ends();
+    assert!(String::from_utf8(ndjson.drain()).expect("text").ends_with("\"the last word\"}\n"));
+    let answer = poll.answer();
+    assert!(answer.closes() && answer.text().starts_with("{\"messages\":[],\"since\":"), "{}", answer.text());
+    poll.ends();
+}
+
+/// The ids in what an event stream, or one of lines, was sent.
+fn ids(told: &[u8]) -> BTreeSet<u64> {
+    let text = std::str::from_utf8(told).expect("text");
+    let behind = |mark| text.split(mark).skip(1);
+    let digits = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|id| id.parse().ok());
+    behind("id: ").chain(behind("{\"id\":")).filter_map(digits).collect()
+}
+
+/// Publishes until the server takes no more. Returns the ids that it was answered.
+fn publish_to_the_end(address: std::net::SocketAddr) -> Vec<u64> {
+    let mut published = Vec::new();
+    while let Ok(mut client) = Client::try_to(address) {
+        loop {
+            let request = b"POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+            let Ok(answer) = client
+                .try_send(request)
+                .map_err(|e| e.to_string())
+                .and_then(|()| client.try_answer(Asked::GET))
+            else {
+                break;
+            };
+            assert!(matches!(answer.status(), 201 | 503), "{}", answer.text());
+            if answer.status() == 201 {
+                published.extend(ids(answer.text().as_bytes()));
+            }
+            if answer.closes() {
+                break;
+            }
+        }
+    }
+    published
+}
+
+#[test]
+fn told_to_stop_under_load_it_delivers_all_that_it_has_answered_with_a_201() {
+    let mut server = Server::start();
+    let address = server.address();
+    let listeners: Vec<_> = (0..40)
+        .map(|n| listen(&server, ["/channels/a?as=events", "/channels/a,b?as=ndjson"][n % 2]))
+        .map(|mut client| thread::spawn(move || client.drain()))
+        .collect();
+    let publishers: Vec<_> = (0..4).map(|_| thread::spawn(move || publish_to_the_end(address))).collect();
+    until("there is load", || {
+        Client::connect(&server).get("/stats/channels/a").text().contains("\"messages\":1000,")
+    });
+    server.signal(Signal::TERM);
+    let published: BTreeSet<u64> =
+        publishers.into_iter().flat_map(|thread| thread.join().expect("no assertion failed")).collect();
+    assert_eq!(server.exit().code(), Some(0), "{}", server.stderr());
+    assert!(published.len() >= 1_000);
+    for listener in listeners {
+        let heard = ids(&listener.join().expect("an orderly end"));
+        let lost: Vec<_> = published.difference(&heard).collect();
+        assert!(lost.is_empty(), "{} of {} were answered 201 and never came", lost.len(), published.len());
+    }
+}
+
+#[test]
+fn a_successor_listens_while_the_old_server_still_says_goodbye() {
+    let mut server = Setup::default().setting("drain-time", "\"15s\"").start();
+    let address = server.address();
+    let mut upload = Client::connect(&server);
+    upload.send("POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx");
+    let mut listener = listen(&server, "/channels/a?as=events");
+    server.signal(Signal::TERM);
+    until("the port is free", || Client::try_to(address).is_err());
+    let successor = Setup::default().listen(address.to_string()).start();
+    assert!(healthy(&mut Client::connect(&successor)));
+    assert!(!server.has_ended());
+    upload.send("y");
+    let answer = upload.answer();
+    assert_eq!((answer.status(), answer.closes()), (201, true));
+    let told = listener.drain();
+    assert!(common::find(&told, b"data: xy\n\nretry: ").is_some(), "{}", common::readable(&told));
+    assert_eq!(server.exit().code(), Some(0));
 }

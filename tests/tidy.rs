@@ -100,6 +100,39 @@ fn only_the_shell_may_look_at_a_clock() {
     expect_none("time is handed in (clippy.toml)", offences.collect());
 }
 
+#[test]
+fn keys_from_the_wire_have_a_hash_that_nobody_can_foresee() {
+    // Names come from strangers. Whoever can foresee where a table puts them can put all into one place. The
+    // standard maps are safe by themselves; only who names a hasher can take that away.
+    const NAMES: &[&str] = &[
+        "BuildHasher",
+        "BuildHasherDefault",
+        "DefaultHasher",
+        "SipHasher",
+        "with_hasher",
+        "with_capacity_and_hasher",
+        "FxHashMap",
+        "FxHashSet",
+        "AHashMap",
+        "AHashSet",
+        "IndexMap",
+        "hashbrown",
+        "foldhash",
+    ];
+    // The version of a page: its content is the operator's, and no key.
+    const PAGES: (&str, &str) = ("src/dialect/pages.rs", "DefaultHasher");
+    let mut offences = Vec::new();
+    for source in sources("src") {
+        for token in flat(&source.tokens) {
+            let name = token.to_string();
+            if NAMES.contains(&name.as_str()) && (source.path.as_str(), name.as_str()) != PAGES {
+                offences.push(format!("{}: names {name}; use the standard HashMap as it is", source.path));
+            }
+        }
+    }
+    expect_none("keys from the wire are hashed with RandomState (docs/security.md)", offences);
+}
+
 // --- Files --------------------------------------------------------------------------------------
 
 #[test]

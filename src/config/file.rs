@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::{Address, ConfigError, Pattern, Payload, Settings, ticker};
+use super::{Address, Auth, ConfigError, Pattern, Payload, Settings, ticker};
+use crate::kit::secret::Secret;
 
 impl Settings {
     /// Reads a configuration file. What it does not mention keeps its default. Not yet validated: flags may follow.
@@ -76,7 +77,8 @@ fn is_list_of_tables(path: &str) -> bool {
 /// From "`lisen`, expected one of `listen`, ...".
 fn unknown_key(unknown: &str, table: Option<String>) -> String {
     let unquoted = unknown.replace('`', "");
-    let (key, expected) = unquoted.split_once(", expected one of ").unwrap_or((&unquoted, "nothing"));
+    let cut = unquoted.split_once(", expected one of ").or_else(|| unquoted.split_once(", expected "));
+    let (key, expected) = cut.unwrap_or((&unquoted, "nothing"));
     let place = table.map(|table| format!(" in {table}")).unwrap_or_default();
     format!("unknown key \"{key}\"{place}; expected one of {expected}")
 }
@@ -124,6 +126,11 @@ pub(super) fn directory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pat
     Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
 }
 
+/// `publish-tokens = ["…"]`. Whatever stands there instead is not repeated: it may be a token all the same.
+pub(super) fn tokens<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+    from.deserialize_any(Tokens)
+}
+
 /// `"10s"`, in milliseconds.
 pub(super) fn time_ms<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     from.deserialize_str(Time)
@@ -162,6 +169,45 @@ impl<T> Visitor<'_> for Text<T> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
         (self.read)(text).map_err(E::custom)
+    }
+}
+
+struct Tokens;
+
+impl<'de> Visitor<'de> for Tokens {
+    type Value = Vec<Secret>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(r#"a list of texts, such as ["0c8d27f1e2b94a6d"]"#)
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Vec<Secret>, E> {
+        Err(E::custom("found one text; expected a list of them: put it into [ ]"))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Vec<Secret>, E> {
+        Err(E::custom("found a number; expected a list of texts"))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Secret>, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(TokenText(text)) = list.next_element()? {
+            texts.push(text);
+        }
+        Ok(Auth::new(&texts).map_err(de::Error::custom)?.publish_tokens().to_vec())
+    }
+}
+
+struct TokenText(String);
+
+impl<'de> Deserialize<'de> for TokenText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(from)? {
+            toml::Value::String(text) => Ok(TokenText(text)),
+            other => {
+                Err(de::Error::custom(format!("found a {}; expected a text in quotes", other.type_str())))
+            }
+        }
     }
 }
 
@@ -269,8 +315,10 @@ mod tests {
         let limits = file["limits"].as_table().unwrap();
         let (channel, ticker) =
             (file["channel"][0].as_table().unwrap(), file["ticker"][0].as_table().unwrap());
+        let auth = file["auth"].as_table().unwrap();
         for (table, stranger) in [
             (&file, "stranger = 1"),
+            (auth, "[auth]\nstranger = 1"),
             (limits, "[limits]\nstranger = 1"),
             (channel, "[[channel]]\nstranger = 1"),
             (ticker, "[[ticker]]\nstranger = 1"),
@@ -295,9 +343,12 @@ mod tests {
             origins = ["https://example.org"]
             heartbeat = "0s"
             poll-timeout = "1m"
+            drain-time = "9s"
             lab = true
             log-level = "debug"
             log-format = "json"
+            [auth]
+            publish-tokens = ["0123456789abcdef"]
             [limits]
             connections-max = 5
             message-bytes-max = 1000
@@ -321,9 +372,11 @@ mod tests {
             origins: vec!["https://example.org".into()],
             heartbeat_ms: 0,
             poll_timeout_ms: 60_000,
+            drain_ms: 9_000,
             lab: true,
             log_level: LogLevel::Debug,
             log_format: LogFormat::Json,
+            auth: Auth::new(&["0123456789abcdef"]).unwrap(),
             limits: Limits {
                 connections_max: 5,
                 message_bytes_max: 1_000,
@@ -389,6 +442,25 @@ mod tests {
         ];
         assert_eq!(settings, Settings { channels, tickers, ..Settings::default() });
         assert_eq!(settings.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_mistake_in_a_token_is_told_without_the_token() {
+        for (written, words) in [
+            (r#"["sesame"]"#, "1: auth.publish-tokens: token 1 has 6 characters; it needs at least 16"),
+            (r#""sesame-sesame-sesame""#, "found one text; expected a list of them"),
+            (
+                r#"["0123456789abcdef", "sesame sesame sesame"]"#,
+                "token 2 has a character that cannot be sent",
+            ),
+            ("4242424242424242", "found a number; expected a list of texts"),
+            ("[4242424242424242]", "found a integer; expected a text in quotes"),
+            ("true", "expected a list of texts"),
+        ] {
+            let error = complaint(&format!("auth.publish-tokens = {written}"));
+            assert!(error.contains(words), "{error}");
+            assert!(!error.contains("sesame") && !error.contains("4242"), "{error}");
+        }
     }
 
     #[test]

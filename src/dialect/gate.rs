@@ -6,11 +6,14 @@
 //! away: it stands in Host. *Cross-site requests*: his page simply names our URL. The browser
 //! says so, in `Sec-Fetch-Site` or in `Origin`.
 //!
+//! Against strangers who need no browser there are tokens: whoever publishes must bring one.
+//!
 //! Knows: what a request says of its origin. Never learns what it asks for.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
+use crate::kit::secret::Secret;
 use crate::wire::http::{Authority, Request};
 use crate::wire::refusal::Refusal;
 
@@ -21,6 +24,8 @@ pub struct Gate {
     names: Vec<String>,
     /// Origins whose pages may use the channels.
     origins: Vec<String>,
+    /// What whoever publishes has to bring one of. Empty: nothing.
+    tokens: Vec<Secret>,
     /// Header lines for each, by its number; the first are those for nobody's.
     lines: Rc<[Vec<u8>]>,
 }
@@ -42,8 +47,15 @@ impl Gate {
         Gate {
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
             origins: origins.to_vec(),
+            tokens: Vec::new(),
             lines: lines.into(),
         }
+    }
+
+    /// The same gate, through which only those publish who have one of these tokens.
+    pub fn locked(mut self, tokens: &[Secret]) -> Self {
+        self.tokens = tokens.to_vec();
+        self
     }
 
     /// The number of the configured origin whose page asks; 0 if it is none of them.
@@ -71,7 +83,7 @@ impl Gate {
         if origin != 0 {
             let allowed = format!(
                 "Access-Control-Allow-Methods: {methods}\r\n\
-                 Access-Control-Allow-Headers: Content-Type, Last-Event-ID\r\n\
+                 Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID\r\n\
                  Access-Control-Max-Age: {PREFLIGHT_S}\r\n"
             );
             lines.extend_from_slice(allowed.as_bytes());
@@ -99,6 +111,33 @@ impl Gate {
         ))
     }
 
+    /// Refuses (401) a request that brings no token, or a wrong one, if one is needed to publish.
+    pub fn check_token(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        if self.tokens.is_empty() {
+            return Ok(());
+        }
+        self.check_secret(bearer(request).flatten().as_ref())
+    }
+
+    /// The same for what came in some other way than in the head of a request.
+    pub fn check_secret(&self, given: Option<&Secret>) -> Result<(), Refusal> {
+        match given {
+            _ if self.tokens.is_empty() => Ok(()),
+            Some(secret) if secret.is_among(&self.tokens) => Ok(()),
+            Some(_) => Err(Refusal::new(401, "this token is none of those that may publish here")),
+            None => Err(Refusal::new(
+                401,
+                "publishing needs a token here; send Authorization: Bearer TOKEN (over a WebSocket, \
+                 \"token\":TOKEN beside the message)",
+            )),
+        }
+    }
+
+    /// Refuses (401) a wrong token where none would do as well.
+    pub fn check_offered_token(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        if bearer(request).is_some() { self.check_token(request) } else { Ok(()) }
+    }
+
     /// Refuses (403) a request that changes something on behalf of another site's page.
     pub fn check_same_site(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let is_configured = |origin: &[u8]| {
@@ -114,8 +153,27 @@ impl Gate {
             Some(b"cross-site") => false,
             _ => request.field("Origin").is_none_or(|origin| is_origin_of(origin, request.host)),
         };
-        if allowed { Ok(()) } else { Err(Refusal::new(403, "a page of another site may not publish here")) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Refusal::new(
+                403,
+                "a page of another site may not do this here; see origins in the configuration",
+            ))
+        }
     }
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750 §2.1): `None` if there is no such field, `Some(None)` if it
+/// cannot be one. Two are none, because nobody could say which counts.
+fn bearer(request: &Request<'_>) -> Option<Option<Secret>> {
+    let fields = request.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Authorization"));
+    let mut tokens = fields.filter_map(|(_, value)| {
+        let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii_start())
+    });
+    let token = tokens.next()?;
+    Some(Secret::new(token).filter(|_| tokens.next().is_none()))
 }
 
 fn is_address(name: &str) -> bool {
@@ -170,6 +228,54 @@ mod tests {
     fn may_publish(fields: &str) -> bool {
         let head = format!("GET /backend.php?msg=x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n{fields}\r\n");
         Gate::new(&[], &[]).check_same_site(&Request::parse(head.as_bytes()).unwrap()).is_ok()
+    }
+
+    fn status_with(fields: &str) -> Option<u16> {
+        let tokens =
+            ["0123456789abcdef", "fedcba9876543210"].map(|text| Secret::new(text.as_bytes()).unwrap());
+        let head = format!("POST /channels/a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        let gate = Gate::new(&[], &[]).locked(&tokens);
+        gate.check_token(&Request::parse(head.as_bytes()).unwrap()).err().map(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn whoever_has_a_token_may_publish() {
+        for fields in [
+            "Authorization: Bearer 0123456789abcdef\r\n",
+            "authorization: bearer fedcba9876543210\r\n",
+            "AUTHORIZATION: BEARER   0123456789abcdef \r\n",
+            "Authorization: Basic QWxhZGRpbg==\r\nAuthorization: Bearer 0123456789abcdef\r\n",
+        ] {
+            assert_eq!(status_with(fields), None, "{fields}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_none_may_not() {
+        for fields in [
+            "",
+            "Authorization: 0123456789abcdef\r\n",
+            "Authorization: Basic 0123456789abcdef\r\n",
+            "Authorization: Bearer\r\n",
+            "Authorization: Bearer 0123456789abcde\r\n",
+            "Authorization: Bearer 0123456789abcdef0\r\n",
+            "Authorization: Bearer 0123456789ABCDEF\r\n",
+            "Authorization: Bearer 0123456789abcdef, Bearer fedcba9876543210\r\n",
+            "Authorization: Bearer 0123456789abcdef\r\nAuthorization: Bearer 0123456789abcdef\r\n",
+            &format!("Authorization: Bearer {}\r\n", "0123456789abcdef".repeat(100)),
+        ] {
+            assert_eq!(status_with(fields), Some(401), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_shown_neither_by_the_gate_nor_by_a_request() {
+        let head =
+            b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer open-sesame\r\nCookie: sesame\r\n\r\n";
+        let request = format!("{:?}", Request::parse(head).unwrap());
+        assert!(request.contains("Cookie") && !request.contains("sesame"), "{request}");
+        let gate = Gate::new(&[], &[]).locked(&[Secret::new(b"open-sesame-open-sesame").unwrap()]);
+        assert!(!format!("{gate:?}").contains("sesame"));
     }
 
     #[test]

@@ -117,6 +117,15 @@ impl Plan {
     pub fn wants_body(&self) -> bool {
         matches!(self, Plan::Form { .. } | Plan::Publish { .. } | Plan::PublishMany)
     }
+
+    /// Whether it changes what others hear, and so is for those who may publish. Of a form only its body can tell.
+    pub fn publishes(&self) -> bool {
+        match self {
+            Plan::Publish { .. } | Plan::PublishMany | Plan::Delete { .. } => true,
+            Plan::Say { text, .. } => !text.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// What the router has to know beside the request.
@@ -136,7 +145,18 @@ const LOOK: &str = "GET, HEAD, OPTIONS";
 
 /// What the request asks for.
 pub fn route(request: &Request<'_>, house: House<'_>) -> Plan {
-    plan(request, house).unwrap_or_else(Plan::Refuse)
+    let gate = house.gate;
+    let allowed = plan(request, house).and_then(|plan| {
+        if plan.publishes() {
+            gate.check_token(request)?;
+        }
+        Ok(plan)
+    });
+    allowed.unwrap_or_else(|refusal| {
+        // Whoever does not wait for the answer to a handshake has sent frames, and they are no request.
+        let close = refusal.close || request.upgrades_to("websocket");
+        Plan::Refuse(Refusal { close, ..refusal })
+    })
 }
 
 fn plan(request: &Request<'_>, house: House<'_>) -> Result<Plan, Refusal> {

@@ -61,9 +61,15 @@ fn channels(request: &Request<'_>, raw: &str, gate: &Gate, channels_max: usize) 
         Method::Get | Method::Head => {
             let channels = names(raw, channels_max)?;
             let (framing, accept) = framing(request, channels.len())?;
-            if framing == Framing::Websocket {
+            match framing {
                 // Browsers let every page open WebSockets, and ask nobody whether it may.
-                gate.check_same_site(request)?;
+                Framing::Websocket => {
+                    gate.check_same_site(request)?;
+                    gate.check_offered_token(request)?;
+                }
+                // The callback is called in our origin's name, wherever the document is shown.
+                Framing::Iframe(_) => gate.check_same_site(request)?,
+                _ => {}
             }
             Ok(Plan::Subscribe { channels, framing, accept, since: since(request)? })
         }

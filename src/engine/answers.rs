@@ -28,14 +28,21 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// On everything that is not a page of an operator's own.
 const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
 
+/// On every 401 (RFC 6750 §3).
+const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer realm=\"encke\"\r\n";
+
 /// On every page: revalidate, and take the type as it is said.
 const PAGE: &[u8] = b"Cache-Control: no-cache\r\n\
     X-Content-Type-Options: nosniff\r\n\
     Referrer-Policy: same-origin\r\n";
 
-/// On our own pages: nothing but what this server serves, in nobody else's frame.
-const STRICT: &[u8] = b"Content-Security-Policy: default-src 'self'; base-uri 'none'; \
-    form-action 'self'; frame-ancestors 'self'\r\n";
+/// On our own pages: nothing but what this server serves, in nobody else's frame (but in each other's: a demo
+/// hides one), no window of another site at hand, and no camera.
+const STRICT: &[u8] = b"Content-Security-Policy: default-src 'self'; object-src 'none'; base-uri 'none'; \
+    form-action 'self'; frame-ancestors 'self'\r\n\
+    X-Frame-Options: SAMEORIGIN\r\n\
+    Cross-Origin-Opener-Policy: same-origin\r\n\
+    Permissions-Policy: camera=(), geolocation=(), microphone=(), payment=()\r\n";
 
 /// On the clock's document, beside [`UNCACHED`]: proxies must pass on what they have.
 const UNBUFFERED: &[u8] = b"X-Accel-Buffering: no\r\n";
@@ -68,9 +75,17 @@ impl<S: Socket> Engine<S> {
             }
             Plan::Echo { accept } => self.begin_echo(index, accept),
             Plan::Form { channel } => {
-                let plan = article::form(channel, body).unwrap_or_else(Plan::Refuse);
-                self.carry_out(index, plan, &[]);
+                let plan = article::form(channel, body).and_then(|plan| {
+                    if plan.publishes() && !self.crowd[index].marks.has(Mark::MayPublish) {
+                        self.gate.check_secret(None)?;
+                    }
+                    Ok(plan)
+                });
+                self.carry_out(index, plan.unwrap_or_else(Plan::Refuse), &[]);
             }
+        }
+        if self.bids_farewell() {
+            self.part(index);
         }
     }
 
@@ -90,13 +105,19 @@ impl<S: Socket> Engine<S> {
                 text.as_bytes(),
             );
         }
+        let challenge = if status == 401 { CHALLENGE } else { b"" };
         if self.crowd[index].marks.has(Mark::ForPrograms) {
             let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
             let json = problem(&refusal);
             return self.answer(
                 index,
                 status,
-                |head| try_again(head.content_type(PROBLEM).lines(NOSNIFF).lines(&lines), &refusal),
+                |head| {
+                    try_again(
+                        head.content_type(PROBLEM).lines(NOSNIFF).lines(challenge).lines(&lines),
+                        &refusal,
+                    )
+                },
                 &json,
             );
         }
@@ -104,7 +125,7 @@ impl<S: Socket> Engine<S> {
         self.answer(
             index,
             status,
-            |head| try_again(head.content_type(TEXT).lines(NOSNIFF), &refusal),
+            |head| try_again(head.content_type(TEXT).lines(NOSNIFF).lines(challenge), &refusal),
             text.as_bytes(),
         );
     }

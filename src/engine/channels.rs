@@ -217,6 +217,9 @@ impl<S: Socket> Engine<S> {
     }
 
     pub(super) fn delete(&mut self, index: u32, channel: String) {
+        if let Err(refusal) = self.check_not_deaf() {
+            return self.refuse(index, refusal);
+        }
         match self.hub.delete(&channel, self.crowd.now) {
             Some(id) => {
                 let mut json = b"{\"id\":".to_vec();
@@ -255,6 +258,7 @@ impl<S: Socket> Engine<S> {
 
     /// All or none. Returns their ids.
     pub(super) fn publish_all(&mut self, publications: &[Publication]) -> Result<Vec<u64>, Refusal> {
+        self.check_not_deaf()?;
         if publications.iter().any(|publication| publication.data.len() > self.crowd.limits.message_bytes_max)
         {
             return Err(Refusal::new(413, "the message is longer than this server allows"));

@@ -132,6 +132,8 @@ pub(super) enum Mark {
     Spoke,
     /// Errors are told as JSON.
     ForPrograms,
+    /// Its last request brought what is needed to publish, if anything is.
+    MayPublish,
     /// The three facts of an [`Exchange`].
     Http10,
     KeepAlive,
@@ -178,6 +180,19 @@ impl<S> Conn<S> {
 
     pub(super) fn is_dead(&self) -> bool {
         self.marks.has(Mark::Dead)
+    }
+
+    /// Whether a request has begun and is not answered yet, as far as anybody can tell.
+    pub(super) fn is_asking(&self) -> bool {
+        let has_scanned = |input: &Input| input.progress.scan.started();
+        match self.phase {
+            // Behind unsent answers requests wait, in whole, without having been looked at.
+            Phase::Head if !self.outbox.is_empty() => self.input.is_some() || self.marks.has(Mark::Unread),
+            Phase::Head => self.input.as_deref().is_some_and(has_scanned),
+            Phase::Body(_) => true,
+            Phase::Subscribed(_) => self.marks.has(Mark::Websocket) && self.input.is_some(),
+            Phase::Clock { .. } | Phase::Echo | Phase::Leaving | Phase::Lingering => false,
+        }
     }
 
     /// Whether it is a subscriber and no poll.

@@ -109,6 +109,9 @@ impl<S: Socket> Engine<S> {
         if self.crowd[index].marks.has(Mark::PeerClosed) {
             self.end_of_input(index);
         }
+        if self.bids_farewell() && self.crowd[index].is_stream() && !self.crowd.wheel.is_armed(index) {
+            self.part(index);
+        }
     }
 
     /// Whether bytes could be served, or kept, if they were read.
@@ -282,6 +285,8 @@ impl<S: Socket> Engine<S> {
             return;
         }
         self.crowd[index].origin = self.gate.origin_of(&request);
+        let may_publish = self.gate.check_token(&request).is_ok();
+        self.crowd[index].marks.put(Mark::MayPublish, may_publish);
         self.crowd[index].marks.put(Mark::ForPrograms, native::is_for_programs(request.path));
         let expects = request.expect_continue;
         if expects && !plan.wants_body() {

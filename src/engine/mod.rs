@@ -12,7 +12,8 @@
 //! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
 //! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears what
 //! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
-//! have no timer. `budget` and `addresses` say when it is too much. `report` tells how it goes.
+//! have no timer. `budget` and `addresses` say when it is too much; `drain` says how the server leaves. `report`
+//! tells how it goes.
 //!
 //! Invariants, checked after every door in debug builds: every connection that is no stream and not about
 //! to be buried has a timer; a connection sits in a seat exactly while its phase says so; the budget's account is
@@ -26,6 +27,7 @@ mod budget;
 mod channels;
 mod conn;
 mod crowd;
+mod drain;
 mod intake;
 mod report;
 mod sockets;
@@ -46,7 +48,6 @@ use crate::kit::id::ConnId;
 use crate::transport::iframe::Tick;
 use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
-use crate::wire::websocket::CloseCode;
 
 pub use conn::Socket;
 pub use stats::{Hangup, Stats};
@@ -54,6 +55,7 @@ pub use stats::{Hangup, Stats};
 use addresses::Room;
 use conn::{Mark, Phase};
 use crowd::Crowd;
+use drain::Drain;
 use walk::Walk;
 
 /// The one buffer that everything is read into. Larger than what clients send at a time.
@@ -118,6 +120,10 @@ pub struct Engine<S> {
     began: Now,
     /// No new connections, no second requests.
     closing: bool,
+    /// How far it has got in leaving.
+    drain: Option<Drain>,
+    /// How long leaving may take, in milliseconds.
+    drain_ms: u64,
 }
 
 impl<S: Socket> Engine<S> {
@@ -125,7 +131,7 @@ impl<S: Socket> Engine<S> {
     ///
     /// `seed` spreads what must not happen to everybody at once.
     pub fn new(settings: &Settings, shelf: Box<dyn Shelf>, seed: u64, now: Now) -> Self {
-        let gate = Gate::new(&settings.hosts, &settings.origins);
+        let gate = Gate::new(&settings.hosts, &settings.origins).locked(settings.auth.publish_tokens());
         let limits = settings.limits.clone();
         Engine {
             hub: Hub::new(settings, now),
@@ -140,6 +146,8 @@ impl<S: Socket> Engine<S> {
             walk: Walk::new(settings.heartbeat_ms, settings.limits.write_timeout_ms),
             began: now,
             closing: false,
+            drain: None,
+            drain_ms: settings.drain_ms,
         }
     }
 
@@ -216,6 +224,7 @@ impl<S: Socket> Engine<S> {
                 self.resume(index);
             }
         }
+        self.drain_on();
         self.bury();
         self.check_invariants();
     }
@@ -241,20 +250,13 @@ impl<S: Socket> Engine<S> {
         if self.hub.is_active() || !self.crowd.again.is_empty() {
             return Some(0);
         }
-        let timers =
-            [self.crowd.wheel.deadline(), self.hub.deadline(), self.walk.deadline(self.crowd.streams)];
+        let timers = [
+            self.crowd.wheel.deadline(),
+            self.hub.deadline(),
+            self.walk.deadline(self.crowd.streams),
+            self.drain_deadline_ms(),
+        ];
         timers.into_iter().flatten().min().map(|ms| ms * 1_000)
-    }
-
-    /// Ends: no new connections, no further requests. What was begun is finished, as far as
-    /// the peers take it; then [`connections`](Engine::connections) is zero.
-    pub fn shut_down(&mut self, now: Now) {
-        self.crowd.tell_time(now);
-        self.closing = true;
-        for index in self.crowd.indices() {
-            self.part(index);
-        }
-        self.bury();
     }
 
     /// How many connections there are.
@@ -280,32 +282,6 @@ impl<S: Socket> Engine<S> {
     /// What happened so far.
     pub fn stats(&self) -> &Stats {
         &self.crowd.stats
-    }
-
-    /// Parts from a peer because the server ends, as politely as its phase allows.
-    fn part(&mut self, index: u32) {
-        let conn = &mut self.crowd[index];
-        match conn.phase {
-            _ if conn.is_dead() => {}
-            Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::ShutDown),
-            Phase::Body(_) => {
-                conn.marks.clear(Mark::KeepAlive);
-            }
-            // Neither an empty answer nor none: the page takes the end of the connection for what it is.
-            Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => {
-                self.crowd.hang_up(index, Hangup::ShutDown)
-            }
-            Phase::Subscribed(_) | Phase::Echo if conn.marks.has(Mark::Websocket) => {
-                self.close_socket(index, CloseCode::GOING_AWAY, sockets::RETRY);
-            }
-            Phase::Subscribed(seat) => {
-                self.hub.leave(seat, &mut self.crowd);
-                self.crowd.leave(index);
-            }
-            Phase::Echo => self.crowd.leave(index),
-            Phase::Head | Phase::Clock { .. } => self.crowd.leave(index),
-            Phase::Leaving | Phase::Lingering => {}
-        }
     }
 
     fn bury(&mut self) {

@@ -125,14 +125,17 @@ impl<S: Socket> Engine<S> {
         self.say_last(index);
     }
 
-    fn say_last(&mut self, index: u32) {
+    /// Sends the draft, and parts.
+    pub(super) fn say_last(&mut self, index: u32) {
         if let Phase::Subscribed(seat) = self.crowd[index].phase {
             self.hub.leave(seat, &mut self.crowd);
             // If the peer is gone the farewell finds nobody, and whoever buries the connection must not give the
             // seat back again.
             self.crowd[index].phase = Phase::Subscribed(Seat::None);
         }
-        self.crowd.send(index, &self.draft);
+        if !self.draft.is_empty() {
+            self.crowd.send(index, &self.draft);
+        }
         self.crowd.leave(index);
     }
 
@@ -144,13 +147,21 @@ impl<S: Socket> Engine<S> {
     /// The peer of a stream will send no more. That may mean that it only reads from now on, or that it is gone;
     /// a stream that is written to finds out, and one that is silent gets a grace.
     pub(super) fn await_the_other_half(&mut self, index: u32) {
+        if self.bids_farewell() {
+            // It is being parted from anyway, and its timer says when.
+            return;
+        }
         self.crowd.arm_in(index, HALF_CLOSED_MS);
     }
 
     fn obey(&mut self, index: u32, text: &str) {
         let Asked { reference, command } = json::command(text);
         let done = command.and_then(|command| match command {
-            Command::Publish(publication) => {
+            Command::Publish { publication, token } => {
+                self.check_had_begun(index)?;
+                if !self.crowd[index].marks.has(Mark::MayPublish) {
+                    self.gate.check_secret(token.as_ref())?;
+                }
                 native::check_publication(&publication, self.crowd.limits.message_bytes_max)?;
                 Ok(self.publish_from(index, &[publication])?[0])
             }

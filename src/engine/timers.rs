@@ -39,6 +39,7 @@ impl<S: Socket> Engine<S> {
         }
         let until_stalled_ms = limits.write_timeout_ms - stalled_ms;
         match conn.phase {
+            Phase::Clock { .. } | Phase::Subscribed(_) if self.bids_farewell() => self.part_at_once(index),
             Phase::Clock { padding } => self.send_tick(index, due_ms, padding),
             Phase::Subscribed(seat) if *self.hub.framing(seat) == Framing::Chat => {
                 self.keep_poll_alive(index)

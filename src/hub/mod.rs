@@ -201,6 +201,8 @@ pub struct Hub {
     /// Whom sweeps have served since somebody asked: a kind of framing, and when the oldest
     /// message that they were brought was published.
     served: Vec<(usize, u64)>,
+    /// Tickers are silent, and nothing gathers.
+    hushed: bool,
     stats: HubStats,
 }
 
@@ -226,6 +228,7 @@ impl Hub {
             history_budget: settings.limits.history_budget_bytes_max,
             draft: Batch::default(),
             served: Vec::new(),
+            hushed: false,
             stats: HubStats::default(),
         }
     }
@@ -283,7 +286,7 @@ impl Hub {
         self.history_bytes = self.history_bytes + channel.history.bytes() - before;
         self.stats.messages += 1;
         let gather_ms = channel.limits.gather_ms;
-        if gather_ms == 0 {
+        if gather_ms == 0 || self.hushed {
             self.activate(key);
         } else if !channel.queued && !self.gathers.is_armed(key) {
             self.gathers.wind(now.mono_ms());
@@ -435,6 +438,18 @@ impl Hub {
             self.activate(key);
         }
         self.tick(now);
+    }
+
+    /// The end is near: tickers fall silent, and what gathers is swept at once.
+    pub fn hush(&mut self) {
+        self.hushed = true;
+        self.stop_tickers();
+        let keys: Vec<u32> = self.channels.iter().map(|(key, _)| key as u32).collect();
+        for key in keys {
+            if self.gathers.cancel(key) {
+                self.activate(key);
+            }
+        }
     }
 
     /// Gives active channels a slice each, as far as one turn of the reactor goes: who has just been spoken in goes

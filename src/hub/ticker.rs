@@ -75,9 +75,15 @@ impl Hub {
     /// Somebody listens to the channel: if it has a ticker, it ticks.
     pub(super) fn start_ticker(&mut self, key: u32, now: Now) {
         let Some(ticker) = self.channels[key as usize].ticker.map(u32::from) else { return };
-        if !self.beats.is_armed(ticker) {
+        if !self.hushed && !self.beats.is_armed(ticker) {
             self.beats.wind(now.mono_ms());
             self.beats.arm(ticker, self.tickers[ticker as usize].next_ms(now));
+        }
+    }
+
+    pub(super) fn stop_tickers(&mut self) {
+        for ticker in 0..self.tickers.len() as u32 {
+            self.beats.cancel(ticker);
         }
     }
 

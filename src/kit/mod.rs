@@ -1,6 +1,6 @@
 //! The kit: what every room needs and no comet server is about.
 //!
-//! Time as a value, names for connections, shared bytes, the unsent rest of a write, and
+//! Time as a value, names for connections, shared bytes, secrets, the unsent rest of a write, and
 //! the timer wheel. Everything here can be understood without the rest of the house.
 //!
 //! Knows: the standard library. Never learns what HTTP, a channel or a socket is.
@@ -10,4 +10,5 @@ pub mod frame;
 pub mod histogram;
 pub mod id;
 pub mod outbox;
+pub mod secret;
 pub mod wheel;

@@ -36,8 +36,8 @@ const STARVED_RETRY_US: u64 = 500_000;
 /// Between two complaints about it in the log, in microseconds.
 const COMPLAINT_US: u64 = 60_000_000;
 
-/// How long peers may take to read what was begun when the server ends, in microseconds.
-const SHUTDOWN_US: u64 = 1_500_000;
+/// How often [`ACCEPTS_PER_TURN`] are accepted before listeners are closed: the kernel has promised them a server.
+const LAST_ACCEPTS: usize = 64;
 
 // Tokens that no connection has: no generation is all ones.
 const ALARM: Token = Token(usize::MAX);
@@ -58,8 +58,10 @@ pub(super) struct Reactor {
     starved_until: Option<u64>,
     /// When its want of descriptors was last logged: under load it comes and goes with every connection.
     complained_at: Option<u64>,
-    /// When the server ends, whoever is still reading.
-    ends_at: Option<u64>,
+    /// Told to stop: it ends when the engine has parted from everybody.
+    stopping: bool,
+    /// Told again: it ends now.
+    hurried: bool,
 }
 
 impl Reactor {
@@ -87,7 +89,8 @@ impl Reactor {
             acceptable: true,
             starved_until: None,
             complained_at: None,
-            ends_at: None,
+            stopping: false,
+            hurried: false,
         })
     }
 
@@ -95,7 +98,7 @@ impl Reactor {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut now = self.clock.now();
-        while !self.is_over(now) {
+        while !self.is_over() {
             self.wait(&mut events, now)?;
             now = self.clock.now();
             if events.iter().any(|event| event.token() == SIGNALS) {
@@ -115,13 +118,14 @@ impl Reactor {
                 self.starved_until = None;
             }
         }
+        log::info!(cut_off = self.engine.connections(); "stopped");
         Ok(())
     }
 
     /// Sleeps until something is ready or due.
     fn wait(&mut self, events: &mut Events, now: Now) -> io::Result<()> {
         let accepting = self.acceptable.then(|| self.starved_until.unwrap_or(0));
-        let deadline = [self.engine.deadline(), accepting, self.ends_at].into_iter().flatten().min();
+        let deadline = [self.engine.deadline(), accepting].into_iter().flatten().min();
         let overdue = deadline.is_some_and(|deadline_us| deadline_us <= now.mono_us);
         if !overdue {
             self.alarm.set(deadline)?;
@@ -180,22 +184,27 @@ impl Reactor {
 
     /// The first signal ends the server politely, the second at once.
     fn obey_signals(&mut self, now: Now) {
-        for signal in self.signals.pending() {
-            if self.ends_at.is_some() {
+        let signals: Vec<_> = self.signals.pending().collect();
+        for signal in signals {
+            if self.stopping {
                 log::info!(signal = signal; "told again: leaving at once");
-                self.ends_at = Some(now.mono_us);
-            } else {
-                log::info!(signal = signal, connections = self.engine.connections(); "told to stop");
-                self.listeners.clear();
-                self.acceptable = false;
-                self.engine.shut_down(now);
-                self.ends_at = Some(now.mono_us + SHUTDOWN_US);
+                self.hurried = true;
+                continue;
             }
+            log::info!(signal = signal, connections = self.engine.connections(); "told to stop");
+            self.stopping = true;
+            self.acceptable = true;
+            for _ in 0..LAST_ACCEPTS {
+                self.accept(now);
+            }
+            self.acceptable = false;
+            self.listeners.clear();
+            self.engine.shut_down(now);
         }
     }
 
-    fn is_over(&self, now: Now) -> bool {
-        self.ends_at.is_some_and(|at| at <= now.mono_us || self.engine.connections() == 0)
+    fn is_over(&self) -> bool {
+        self.hurried || self.stopping && self.engine.connections() == 0
     }
 
     fn listeners_start(&self) -> Token {

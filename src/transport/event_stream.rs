@@ -25,6 +25,13 @@ pub fn begin(retry_ms: u64, cursor: Option<u64>, out: &mut Vec<u8>) {
     }
 }
 
+/// The last bytes: when to come back. Dispatches nothing.
+pub fn end(retry_ms: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"retry: ");
+    text::decimal(retry_ms, out);
+    out.extend_from_slice(b"\n\n");
+}
+
 /// A message; its data line by line, or as an envelope.
 pub(super) fn message(news: News<'_>, as_envelope: bool, out: &mut Vec<u8>) {
     if let Some(id) = news.id {

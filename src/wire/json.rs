@@ -11,6 +11,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::kit::secret::{self, Secret};
 use crate::wire::refusal::Refusal;
 use crate::wire::text;
 
@@ -38,8 +39,13 @@ pub struct Asked {
 /// What a client tells a connection that stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// `{"publish":TEXT,"channel":NAME,"event":TYPE}`
-    Publish(Publication),
+    /// `{"publish":TEXT,"channel":NAME,"event":TYPE,"token":TOKEN}`
+    Publish {
+        /// What is to be said, and where.
+        publication: Publication,
+        /// What allows it, for those who could not send it with the handshake.
+        token: Option<Secret>,
+    },
     /// `{"subscribe":[NAMES],"since":ID}`
     Subscribe {
         /// The channels' names; at least one.
@@ -95,6 +101,7 @@ struct Keys {
     publish: Option<Box<str>>,
     channel: Option<String>,
     event: Option<String>,
+    token: Option<Token>,
     subscribe: Option<Names>,
     since: Option<Start>,
     unsubscribe: Option<Names>,
@@ -109,9 +116,9 @@ impl Keys {
     }
 
     fn command(self) -> Result<Command, &'static str> {
-        let Keys { publish, channel, event, subscribe, since, unsubscribe, reference: _ } = self;
-        if publish.is_none() && (channel.is_some() || event.is_some()) {
-            return Err("a channel or an event without anything to publish; expected \
+        let Keys { publish, channel, event, token, subscribe, since, unsubscribe, reference: _ } = self;
+        if publish.is_none() && (channel.is_some() || event.is_some() || token.is_some()) {
+            return Err("a channel, an event or a token without anything to publish; expected \
                 {\"publish\":TEXT,\"channel\":NAME}");
         }
         if subscribe.is_none() && since.is_some() {
@@ -120,7 +127,8 @@ impl Keys {
         match (publish, subscribe, unsubscribe) {
             (Some(data), None, None) => {
                 let channel = channel.ok_or("no channel to publish to; add \"channel\":NAME")?;
-                Ok(Command::Publish(Publication { channel, data, event }))
+                let publication = Publication { channel, data, event };
+                Ok(Command::Publish { publication, token: token.map(|Token(secret)| secret) })
             }
             (None, Some(Names(names)), None) if names.is_empty() => {
                 Err("an empty list, expected a list of channel names")
@@ -147,6 +155,43 @@ fn reference<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>
         return Err(de::Error::custom(format_args!("a ref of more than {REFERENCE_BYTES_MAX} bytes")));
     }
     Ok(Some(raw.to_owned()))
+}
+
+/// A token, which no sentence about a mistake repeats.
+struct Token(Secret);
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Token;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a token, in a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Token, E> {
+                Secret::new(text.as_bytes()).map(Token).ok_or_else(|| {
+                    E::custom(format_args!("a token of more than {} bytes", secret::BYTES_MAX))
+                })
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Token, E> {
+                Err(E::invalid_type(de::Unexpected::Other("number"), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Token, E> {
+                Err(E::invalid_type(de::Unexpected::Other("number"), &self))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Token, E> {
+                Err(E::invalid_type(de::Unexpected::Other("number"), &self))
+            }
+        }
+
+        json.deserialize_any(Text)
+    }
 }
 
 /// At most [`NAMES_MAX`] names.
@@ -307,7 +352,8 @@ mod tests {
 
     #[test]
     fn a_publish_has_a_text_and_a_channel_and_may_have_a_type() {
-        let published = |data, event| Ok(Command::Publish(publication("news", data, event)));
+        let published =
+            |data, event| Ok(Command::Publish { publication: publication("news", data, event), token: None });
         assert_eq!(read(r#"{"publish":"hi","channel":"news"}"#), published("hi", None));
         assert_eq!(read(r#" { "event" : "a" , "channel":"news","publish":"" } "#), published("", Some("a")));
         assert_eq!(
@@ -317,6 +363,25 @@ mod tests {
         assert_says(r#"{"publish":"hi"}"#, "no channel");
         assert_says(r#"{"publish":7,"channel":"news"}"#, "expected a string");
         assert_says(r#"{"publish":"\ud800","channel":"news"}"#, "line 1, column");
+    }
+
+    #[test]
+    fn a_publish_may_bring_a_token_which_nothing_repeats() {
+        let Ok(Command::Publish { token, .. }) =
+            read(r#"{"publish":"","channel":"a","token":"open-sesame"}"#)
+        else {
+            panic!("this is a command")
+        };
+        assert_eq!(token, Secret::new(b"open-sesame"));
+        assert!(!format!("{token:?}").contains("sesame"));
+        let long = format!(r#"{{"publish":"","channel":"a","token":"{}"}}"#, "sesame".repeat(50));
+        assert_says(&long, "a token of more than 256 bytes");
+        assert!(!read(&long).unwrap_err().contains("sesame"));
+        for wrong in ["4242", "-4242", "42.42", "[4242]", "{\"a\":4242}"] {
+            let error = read(&format!(r#"{{"publish":"","channel":"a","token":{wrong}}}"#)).unwrap_err();
+            assert!(error.contains("expected a token, in a string") && !error.contains("42"), "{error}");
+        }
+        assert_says(r#"{"token":"open-sesame"}"#, "a token without anything to publish");
     }
 
     #[test]

@@ -160,6 +160,7 @@ class Refusal extends Error {
   }
 
   static #words = {
+    401: "the server takes messages only from those who have a token, and this page has none",
     403: "the server takes no messages from here",
     413: "this is too long for one message",
     429: "this was too much at once",

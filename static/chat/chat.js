@@ -153,6 +153,7 @@ function within(ms, promise) {
 function reason({ cause, message }) {
   const words = {
     [undefined]: "the server is out of reach",
+    401: "the server takes messages only from those who have a token, and this page has none",
     403: "the server takes no messages from here",
     413: "this is too long for one message",
     429: "this was too much at once",

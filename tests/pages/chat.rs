@@ -37,6 +37,21 @@ fn who_comes_late_reads_what_was_said_before() {
 }
 
 #[test]
+fn a_line_that_the_server_wants_a_token_for_stays_and_the_reason_is_said() {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/tokens.toml");
+    std::fs::write(file, "auth.publish-tokens = [\"0123456789abcdef\"]")
+        .expect("the target directory is writable");
+    let (server, browser) = (Server::start_with(&["--config", file]), Browser::start());
+    for page in ["/chat/", "/article/"] {
+        browser.go(&server.url(page));
+        browser.until("it is connected", is_connected);
+        say(&browser, "May I?");
+        browser.until("the reason is told", |page| page.text("#problem").contains("a token"));
+        assert_eq!(browser.run("return document.querySelector('#message').value", ""), "May I?", "on {page}");
+    }
+}
+
+#[test]
 fn a_burst_arrives_whole_and_in_order() {
     let (server, browser) = (Server::start(), Browser::start());
     let (here, there) = two_windows(&server, &browser, "/chat/");

@@ -252,6 +252,26 @@ fn behind_a_proxy_that_keeps_streams_back_it_polls() {
 }
 
 #[test]
+fn a_server_that_leaves_says_when_to_come_back() {
+    let browser = Browser::start();
+    for transport in ["websocket", "events"] {
+        let mut server = Server::start();
+        browser.go(&server.url("/"));
+        listen(&browser, json!({ "transports": [transport], "last": 10 }));
+        browser.until("it is connected", is_connected);
+        server.publish("news", "the last word");
+        server.stop();
+        browser.until("it waits", |page| states(page).last().is_some_and(|state| state == "waiting"));
+        assert_eq!(heard(&browser), ["the last word"], "over {transport}");
+        // By itself it would have chosen less than a second.
+        let retry_in = browser.run("return retryIn", "").as_f64().expect("a number");
+        assert!((1_000.0..=3_000.0).contains(&retry_in), "{retry_in} ms over {transport}");
+        server.start_again();
+        browser.until("it is connected again", is_connected);
+    }
+}
+
+#[test]
 fn a_mistake_in_the_page_costs_it_no_message() {
     let browser = Browser::start();
     for transport in TRANSPORTS {
@@ -300,6 +320,7 @@ fn listen_to(browser: &Browser, channels: serde_json::Value, options: serde_json
             ongap: (gap) => gaps.push(gap),
             onstate(state, info) {
                 states.push(state);
+                if (state === 'waiting') window.retryIn = info.retryIn;
                 if (state === 'connecting') tried.push(info.transport);
                 if (state === 'connected') connections += 1;
                 Object.assign(window, { transport: info.transport, leads: info.leading });

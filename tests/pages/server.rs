@@ -75,6 +75,12 @@ impl Server {
         self.child.wait().expect("a child of ours can be waited for");
     }
 
+    /// Tells the server to leave (SIGTERM), and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        self.child.wait().expect("a child of ours can be waited for");
+    }
+
     /// Starts it again after `kill`, on the port that its clients know.
     pub(crate) fn start_again(&mut self) {
         *self = Server::on_port(self.port, std::mem::take(&mut self.more_args));

@@ -16,6 +16,7 @@ use super::{Engine, Readiness, Socket};
 mod channels;
 mod chat;
 mod clock;
+mod drain;
 mod hopping;
 mod limits;
 mod requests;
