@@ -12,7 +12,7 @@ TEST_PACKAGES := chromium chromium-driver curl python3-venv
 .PHONY: help run test soak fuzz fuzz-smoke conformance check fmt bench pictures doc tools clean
 
 help: ## Say what there is to do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve the demos on http://127.0.0.1:8080/
 	$(CARGO) run --release
