@@ -161,7 +161,7 @@ fn subscribers_that_leave_give_everything_back_whichever_way_they_go() {
 fn only_a_post_publishes() {
     let server = Server::start();
     for method in ["GET", "HEAD", "OPTIONS", "PUT", "PATCH"] {
-        for target in ["/channels/a?as=ndjson", "/channels/a?event=x", "/channels"] {
+        for target in ["/channels/a?as=ndjson", "/channels/a?as=events&event=x", "/channels"] {
             let mut client = Client::connect(&server);
             let body = r#"{"channel":"a","data":"hidden"}"#;
             let kind = format!("Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n", body.len());
