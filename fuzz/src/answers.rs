@@ -243,3 +243,70 @@ fn is_json(text: &[u8]) -> Result<(), String> {
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    const DATE: &str = "Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n";
+
+    fn judge(sent: &str, heard: &str) -> Result<(), String> {
+        check(sent.as_bytes(), heard.as_bytes(), &HeadLimits::default(), true)
+    }
+
+    fn answer(status: &str, fields: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status} X\r\n{DATE}{fields}\r\n{body}")
+    }
+
+    #[test]
+    fn what_a_good_server_says_is_taken() {
+        let ok = answer("200", "Content-Length: 2\r\n", "ok");
+        let chunks = answer("200", "Transfer-Encoding: chunked\r\n", "1\r\n \r\n2\r\nok\r\n0\r\n\r\n");
+        let stream = answer("200", "Content-Type: text/event-stream\r\nConnection: close\r\n", "data: x\n\n");
+        let refused = answer("400", "Content-Length: 0\r\nConnection: close\r\n", "");
+        for (sent, heard) in [
+            (GET.repeat(2), ok.repeat(2)),
+            (GET.repeat(3), chunks + &ok + &stream),
+            (format!("{GET}garbage"), format!("{ok}{refused}")),
+            (GET.replace("GET", "HEAD"), answer("200", "Content-Length: 2\r\n", "")),
+            (GET.replace("1.1", "1.0"), ok.clone()),
+            (GET.to_owned(), format!("HTTP/1.1 101 X\r\n{DATE}\r\n")),
+        ] {
+            assert_eq!(judge(&sent, &heard), Ok(()), "{heard}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_an_answer_is_found() {
+        let length = "Content-Length: 2\r\n";
+        let ok = answer("200", length, "ok");
+        let close = answer("200", &format!("{length}Connection: close\r\n"), "ok");
+        let of_type = |kind: &str, body: &str| {
+            answer("200", &format!("Content-Type: {kind}\r\nConnection: close\r\n"), body)
+        };
+        for heard in [
+            ok.clone() + &ok,
+            close + &ok,
+            ok.replace(DATE, ""),
+            ok.replace("HTTP/1.1 200", "HTTP/1.1 2000"),
+            ok.replace("\r\nContent", "\nContent"),
+            ok.replace("ok", "o"),
+            answer("405", length, "ok"),
+            answer("204", length, "ok"),
+            answer("200", "", "ok"),
+            answer("200", &format!("{length}Transfer-Encoding: chunked\r\n"), "ok"),
+            answer("200", "Transfer-Encoding: chunked\r\n", "2\r\nokay\r\n0\r\n\r\n"),
+            answer("200", "Content-Type: application/json\r\nContent-Length: 1\r\n", "{"),
+            answer("200", "X: a\u{1}b\r\n", ""),
+            of_type("text/event-stream", "date: x\n\n"),
+            of_type("application/x-ndjson", "{\"a\":1\n"),
+            format!("HTTP/1.1 101 X\r\n{DATE}\r\n\u{1}\u{1}x"),
+        ] {
+            assert!(judge(GET, &heard).is_err(), "{heard}");
+        }
+        let mut not_text = of_type("application/x-ndjson", "").into_bytes();
+        not_text.push(0xff);
+        assert!(check(GET.as_bytes(), &not_text, &HeadLimits::default(), true).is_err());
+    }
+}

@@ -4,11 +4,11 @@
 //! is made of them ticks, publishes and forgets without a panic.
 
 use encke::config::Settings;
-use encke::dialect::pages::Embedded;
 use encke::engine::Engine;
 use encke::kit::clock::Now;
 use encke::wire::json::Publication;
 
+use crate::Pages;
 use crate::wire::Far;
 
 pub fn config(input: &[u8]) {
@@ -44,7 +44,7 @@ fn serve(settings: &Settings) {
         return;
     }
     let mut now = Now { mono_us: 5_000_250_000, unix_us: 1_700_000_000_250_000 };
-    let mut engine: Engine<Far> = Engine::new(settings, Box::new(Embedded::new()), 7, now);
+    let mut engine: Engine<Far> = Engine::new(settings, Box::new(Pages), 7, now);
     let said = Publication { channel: "a".to_owned(), data: "x".into(), event: None };
     let _ = engine.publish(std::slice::from_ref(&said), now);
     for _ in 0..20 {

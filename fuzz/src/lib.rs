@@ -35,6 +35,9 @@ pub use json::json;
 pub use names::names;
 pub use text::text;
 
+use std::cell::RefCell;
+
+use encke::dialect::pages::{Embedded, Found, Shelf};
 use encke::wire::refusal::Refusal;
 
 /// What holds for every refusal: a status of an error, and one printable sentence for a person.
@@ -42,4 +45,18 @@ fn check_refusal(refusal: &Refusal) {
     assert!((400..=599).contains(&refusal.status), "{refusal:?}");
     assert!(!refusal.detail.is_empty() && refusal.detail.len() <= 600, "{refusal:?}");
     assert!(!refusal.detail.contains(char::is_control), "{refusal:?}");
+}
+
+thread_local! {
+    /// Made once: whoever makes them computes a tag for each page, which takes longer than most inputs.
+    static PAGES: RefCell<Embedded> = RefCell::new(Embedded::new());
+}
+
+/// The pages that every server has.
+struct Pages;
+
+impl Shelf for Pages {
+    fn find(&mut self, path: &str) -> Result<Option<Found>, Refusal> {
+        PAGES.with_borrow_mut(|pages| pages.find(path))
+    }
 }

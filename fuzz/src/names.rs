@@ -4,11 +4,12 @@
 //! callback is a JavaScript name, a cursor is a number, a type is one line, and where it leads elsewhere it stays here.
 
 use encke::dialect::gate::Gate;
-use encke::dialect::pages::Embedded;
 use encke::dialect::{House, Plan, native, route};
 use encke::transport::Framing;
 use encke::wire::http::Request;
 use encke::wire::text;
+
+use crate::Pages;
 
 const CHANNELS_MAX: usize = 4;
 
@@ -20,8 +21,8 @@ pub fn names(input: &[u8]) {
     for method in ["GET", "POST", "DELETE", "OPTIONS"] {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         let Ok(request) = Request::parse(head.as_bytes()) else { return };
-        let shelf = &mut Embedded::new();
-        let house = House { gate: &gate, shelf, subscription_channels_max: CHANNELS_MAX, lab: true };
+        let house =
+            House { gate: &gate, shelf: &mut Pages, subscription_channels_max: CHANNELS_MAX, lab: true };
         check(route(&request, house), method);
         let lines = gate.origin_lines(gate.origin_of(&request));
         assert!(lines.is_empty() || lines.ends_with(b"\r\n"), "{lines:?}");
