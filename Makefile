@@ -9,10 +9,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TEST_PACKAGES := chromium chromium-driver curl python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak conformance check fmt bench pictures doc tools clean
+.PHONY: help run test soak fuzz fuzz-smoke conformance check fmt bench pictures doc tools clean
 
 help: ## Say what there is to do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve the demos on http://127.0.0.1:8080/
 	$(CARGO) run --release
@@ -23,19 +23,31 @@ test: tools ## Run all tests; installs Chromium, curl and Python first if missin
 soak: ## Play a million worlds of the simulation (ENCKE_FIRST, ENCKE_SEEDS: other ones)
 	ENCKE_SEEDS=$${ENCKE_SEEDS:-1000000} $(CARGO) test --locked --profile soak --test simulation -- --nocapture
 
-conformance: tools ## Play the Autobahn cases for WebSockets against the release build
+fuzz: ## Fuzz every target for FUZZ_SECONDS (600) each; FUZZ="head frames" only these
+	@scripts/install-tools g++
+	scripts/fuzz $(or $(FUZZ_SECONDS),600) $(FUZZ)
+
+fuzz-smoke: ## Play the corpus of every target, and a few seconds more
+	@scripts/install-tools g++
+	scripts/fuzz 5
+
+conformance: tools ## Play the Autobahn cases and slowhttptest against the release build
+	@scripts/install-tools slowhttptest
 	scripts/install-clients $(TARGET)/kosoku kosoku==0.1.0
 	$(CARGO) build --locked --release
 	scripts/conformance $(TARGET)/release/encke $(TARGET)/kosoku/bin/kosoku $(TARGET)/conformance
+	scripts/slow-clients $(TARGET)/release/encke $(TARGET)/slow-clients
 
 check: ## Formatting, lints, the core without the kernel, the docs: all without a warning
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 bench: ## Measure the inside: parsing a head, the timer wheel
 	$(CARGO) bench --locked --benches

@@ -70,6 +70,34 @@ fn pages_quote_their_transcripts_literally() {
     }
 }
 
+// --- Rules --------------------------------------------------------------------------------------
+
+/// A row names tests as `FILE.rs`: `NAME`, `NAME`; `FILE.rs`: `NAME`.
+#[test]
+fn every_rule_of_the_conformance_page_has_tests_that_exist() {
+    let page = read("docs/conformance.md");
+    let mut offences = Vec::new();
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule |")) {
+        let mut columns = row.trim_matches('|').rsplitn(2, '|');
+        let (tests, rule) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+        let (mut path, mut text, mut named) = ("", String::new(), 0);
+        for name in tests.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                (path, text) = (name, read(name));
+            } else if text.contains(&format!("fn {name}(")) {
+                named += 1;
+            } else {
+                offences.push(format!("{rule}: there is no test {name} in {path}"));
+            }
+        }
+        if named == 0 {
+            offences.push(format!("{rule}: no test is named"));
+        }
+    }
+    assert!(page.matches("| rule |").count() >= 5, "the page has lost its tables");
+    assert!(offences.is_empty(), "docs/conformance.md:\n  {}", offences.join("\n  "));
+}
+
 /// One connection from its beginning to its end.
 struct Scene {
     text: String,

@@ -162,6 +162,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::Slow;
 
@@ -220,5 +222,99 @@ mod tests {
         let after = |cursor| history.first_after(cursor).map(|message| message.id);
         assert_eq!([after(0), after(10), after(19), after(29)], [Some(10), Some(20), Some(20), Some(30)]);
         assert_eq!(after(30), None);
+    }
+
+    /// A history as one would write it down without thinking of speed.
+    struct Naive {
+        /// Id, weight, and when it came.
+        kept: Vec<(u64, usize, u64)>,
+        /// The newest that was ever dropped, or where everything began.
+        floor: u64,
+    }
+
+    impl Naive {
+        /// Drops from the front while `too_much` says so.
+        fn drop_while(&mut self, too_much: impl Fn(&[(u64, usize, u64)]) -> bool) {
+            while !self.kept.is_empty() && too_much(&self.kept) {
+                self.floor = self.kept.remove(0).0;
+            }
+        }
+
+        fn bytes(kept: &[(u64, usize, u64)]) -> usize {
+            kept.iter().map(|(_, weight, _)| weight).sum()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Push(usize),
+        Expire,
+        ShrinkTo(usize),
+        ForgetThrough(u64),
+    }
+
+    fn act() -> impl Strategy<Value = (Act, u64)> {
+        let act = prop_oneof![
+            4 => (0..200_usize).prop_map(Act::Push),
+            1 => Just(Act::Expire),
+            1 => (0..500_usize).prop_map(Act::ShrinkTo),
+            1 => (0..200_u64).prop_map(Act::ForgetThrough),
+        ];
+        (act, 0..300_u64)
+    }
+
+    proptest! {
+        #[test]
+        fn a_history_keeps_what_a_naive_list_keeps(
+            acts in prop::collection::vec(act(), 0..60),
+            (messages_max, bytes_max, age_ms) in (1..8_usize, 1..1_000_usize, 1..1_000_u64),
+        ) {
+            let limits = &ChannelLimits { messages_max, bytes_max, age_ms, ..*LIMITS };
+            let (mut history, mut naive) = (History::new(5), Naive { kept: Vec::new(), floor: 5 });
+            let (mut now_ms, mut id) = (0, 5);
+            for (act, later_ms) in acts {
+                now_ms += later_ms;
+                let is_old = |kept: &[(u64, usize, u64)]| kept[0].2 + age_ms <= now_ms;
+                match act {
+                    Act::Push(length) => {
+                        id += 1 + later_ms % 7;
+                        let said = message(id, &"x".repeat(length));
+                        naive.kept.push((id, said.weight(), now_ms));
+                        history.push(said, now_ms, limits);
+                        naive.drop_while(|kept| {
+                            kept.len() > messages_max || kept.len() > 1 && Naive::bytes(kept) > bytes_max
+                        });
+                        naive.drop_while(is_old);
+                    }
+                    Act::Expire => {
+                        naive.drop_while(is_old);
+                        let next = naive.kept.first().map(|(_, _, stored_ms)| stored_ms + age_ms);
+                        prop_assert_eq!(history.expire(now_ms, limits), next);
+                    }
+                    Act::ShrinkTo(bytes) => {
+                        let before = naive.kept.len();
+                        naive.drop_while(|kept| kept.len() > 1 && Naive::bytes(kept) > bytes);
+                        prop_assert_eq!(history.shrink_to(bytes), before - naive.kept.len());
+                    }
+                    Act::ForgetThrough(through) => {
+                        naive.drop_while(|kept| kept[0].0 <= through);
+                        history.forget_through(through);
+                    }
+                }
+                let kept: Vec<u64> = naive.kept.iter().map(|(id, _, _)| *id).collect();
+                prop_assert_eq!(ids(&history), kept.clone());
+                prop_assert_eq!((history.floor(), history.len()), (naive.floor, kept.len()));
+                prop_assert_eq!(history.bytes(), Naive::bytes(&naive.kept));
+                prop_assert_eq!(history.is_empty(), kept.is_empty());
+                // Every cursor there could be: before, at, between and behind the messages.
+                for cursor in kept.iter().flat_map(|id| [id - 1, *id, id + 1]).chain([0, naive.floor, u64::MAX]) {
+                    let after: Vec<u64> = history.after(cursor).map(|message| message.id).collect();
+                    let expected: Vec<u64> = kept.iter().copied().filter(|id| *id > cursor).collect();
+                    prop_assert_eq!(after, expected, "after {}", cursor);
+                }
+                // Whoever has the floor or more lacks nothing that was said since and is not kept.
+                prop_assert!(kept.iter().all(|id| *id > history.floor()));
+            }
+        }
     }
 }

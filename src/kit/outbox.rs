@@ -193,6 +193,8 @@ fn write_some(socket: &mut impl Write, pieces: &[IoSlice<'_>]) -> io::Result<usi
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Takes as many bytes as it has been given room for.
@@ -287,5 +289,70 @@ mod tests {
         socket.broken = true;
         assert_eq!(outbox.flush(&mut socket, 0), Sent::Broken);
         assert!(outbox.is_empty());
+    }
+
+    /// What can be done with an outbox, and how much room the kernel has before it.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Send(Vec<u8>),
+        SendFrame(Vec<u8>, Vec<u8>),
+        /// Only if nothing is unsent. Messages of these lengths, of which none is to be cut.
+        Offer(Vec<usize>),
+        Flush,
+    }
+
+    fn act() -> impl Strategy<Value = (Act, usize)> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..12);
+        let act = prop_oneof![
+            bytes().prop_map(Act::Send),
+            (bytes(), bytes()).prop_map(|(head, body)| Act::SendFrame(head, body)),
+            prop::collection::vec(1..6_usize, 1..5).prop_map(Act::Offer),
+            Just(Act::Flush),
+        ];
+        (act, 0..20_usize)
+    }
+
+    proptest! {
+        /// The model is a queue of bytes: what was said and not yet taken.
+        #[test]
+        fn an_outbox_is_a_queue_of_bytes_whatever_the_kernel_takes(
+            acts in prop::collection::vec(act(), 0..40),
+            breaks_at in prop::option::weighted(0.2, 0..40_usize),
+        ) {
+            let (mut socket, mut outbox, mut said) = (Narrow::default(), Outbox::default(), Vec::new());
+            for (nth, (act, room)) in acts.into_iter().enumerate() {
+                (socket.room, socket.broken) = (room, breaks_at == Some(nth));
+                let sent = match act {
+                    Act::Send(bytes) => {
+                        said.extend_from_slice(&bytes);
+                        outbox.send(&mut socket, &bytes, 0)
+                    }
+                    Act::SendFrame(head, body) => {
+                        said.extend(head.iter().chain(&body));
+                        outbox.send_frame(&mut socket, &head, &Frame::copy(&body), 0)
+                    }
+                    Act::Offer(lengths) if outbox.is_empty() && !socket.broken => {
+                        let ends = lengths.iter().scan(0, |end, length| { *end += length; Some(*end) });
+                        let ends: Vec<usize> = ends.collect();
+                        let bytes = vec![7; ends[ends.len() - 1]];
+                        let end = |sent| ends.iter().copied().find(|end| *end >= sent).unwrap_or(0);
+                        let taken = outbox.offer(&mut socket, &bytes, end, 0).unwrap();
+                        // What was begun is finished, and nothing else is kept.
+                        said.extend_from_slice(&bytes[..if taken == bytes.len() { taken } else { end(taken) }]);
+                        if outbox.is_empty() { Sent::All } else { Sent::Blocked }
+                    }
+                    Act::Offer(_) | Act::Flush => outbox.flush(&mut socket, 0),
+                };
+                if socket.broken && sent == Sent::Broken {
+                    prop_assert!(said.starts_with(&socket.got), "what came before the break came in order");
+                    return Ok(());
+                }
+                prop_assert_eq!(sent == Sent::All, outbox.is_empty());
+                prop_assert_eq!(outbox.len(), said.len() - socket.got.len());
+            }
+            (socket.room, socket.broken) = (usize::MAX, false);
+            prop_assert_eq!(outbox.flush(&mut socket, 0), Sent::All);
+            prop_assert_eq!(socket.got, said);
+        }
     }
 }

@@ -86,8 +86,16 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// What a browser makes of it.
+#[cfg(test)]
+#[path = "../../tests/common/event_source.rs"]
+pub(super) mod event_source;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::event_source::{Event, EventSource};
     use super::*;
 
     fn written(event: Option<&str>, data: &str, as_envelope: bool) -> String {
@@ -113,5 +121,37 @@ mod tests {
             written(None, "a\nb", true),
             "id: 7\ndata: {\"id\":7,\"channel\":\"a\",\"data\":\"a\\nb\"}\n\n"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_browser_reads_what_was_written_in_whatever_pieces_it_comes(
+            said in prop::collection::vec(("[a-z]{0,3}", "([\r\n:\\s]|data|id|\0|\u{feff}|.){0,12}"), 1..4),
+            as_envelope: bool,
+            step in 1..9_usize,
+        ) {
+            let mut written = Vec::new();
+            begin(1_234, Some(6), &mut written);
+            for (nth, (event, data)) in said.iter().enumerate() {
+                let event = Some(event.as_str()).filter(|event| !event.is_empty());
+                message(News { id: Some(7 + nth as u64), channel: "a", event, data }, as_envelope, &mut written);
+                heartbeat(100 + nth as u64, &mut written);
+            }
+            let mut browser = EventSource::default();
+            let heard: Vec<Event> = written.chunks(step).flat_map(|piece| browser.feed(piece)).collect();
+            prop_assert_eq!(heard.len(), said.len(), "a heartbeat is no event");
+            for (nth, (event, (kind, data))) in heard.iter().zip(&said).enumerate() {
+                let expected_kind = if kind.is_empty() { "message" } else { kind };
+                prop_assert_eq!((event.kind.as_str(), &event.id), (expected_kind, &(7 + nth).to_string()));
+                if as_envelope {
+                    let envelope: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                    prop_assert_eq!(envelope["data"].as_str(), Some(data.as_str()));
+                } else {
+                    // How a line ended is the one thing that this transport cannot say.
+                    prop_assert_eq!(&event.data, &data.replace("\r\n", "\n").replace('\r', "\n"));
+                }
+            }
+            prop_assert_eq!((browser.retry_ms, browser.last_id), (Some(1_234), (99 + said.len()).to_string()));
+        }
     }
 }

@@ -20,7 +20,8 @@ pub struct Setup {
     settings: String,
     limits: String,
     tables: String,
-    descriptors: Option<u32>,
+    /// An option of `ulimit`, and its value.
+    descriptors: Option<(&'static str, u32)>,
 }
 
 impl Setup {
@@ -61,7 +62,13 @@ impl Setup {
 
     /// How many descriptors the process may have (soft and hard limit).
     pub fn descriptors(mut self, most: u32) -> Self {
-        self.descriptors = Some(most);
+        self.descriptors = Some(("-n", most));
+        self
+    }
+
+    /// How many it may have at first; it may raise that itself.
+    pub fn soft_descriptors(mut self, at_first: u32) -> Self {
+        self.descriptors = Some(("-Sn", at_first));
         self
     }
 
@@ -91,9 +98,9 @@ impl Setup {
         let binary = env!("CARGO_BIN_EXE_encke");
         let mut command = match self.descriptors {
             None => Command::new(binary),
-            Some(most) => {
+            Some((option, most)) => {
                 let mut shell = Command::new("sh");
-                shell.arg("-c").arg(format!("ulimit -n {most}; exec \"$0\" \"$@\"")).arg(binary);
+                shell.arg("-c").arg(format!("ulimit {option} {most}; exec \"$0\" \"$@\"")).arg(binary);
                 shell
             }
         };

@@ -18,3 +18,5 @@ mod looks;
 mod original;
 mod proxy;
 mod server;
+mod tap;
+mod texts;

@@ -6,9 +6,33 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// A configuration file. Ends when this value does.
+pub(crate) struct Config(String);
+
+impl Config {
+    pub(crate) fn new(text: &str) -> Config {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (process, nth) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("encke-pages-{process}-{nth}.toml"));
+        std::fs::write(&path, text).expect("the folder for temporary files can be written to");
+        Config(path.to_str().expect("a plain path").to_owned())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 /// A running `encke`. Ends, by its process id, when this value does.
 pub(crate) struct Server {
@@ -44,6 +68,12 @@ impl Server {
     pub(crate) fn publish(&self, channel: &str, text: &str) {
         let answer = self.exchange("POST", &format!("/channels/{channel}"), text);
         assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    }
+
+    /// Forgets what was said in a channel.
+    pub(crate) fn forget(&self, channel: &str) {
+        let answer = self.exchange("DELETE", &format!("/channels/{channel}"), "");
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
 
     /// How many subscribers the server has by this transport.

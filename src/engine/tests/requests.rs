@@ -159,3 +159,17 @@ fn an_ending_server_finishes_what_it_began() {
     assert!(poll.is_gone() && clock.has_ended());
     assert_eq!(world.engine.connections(), 0);
 }
+
+#[test]
+fn a_silent_stream_whose_client_has_said_all_is_kept_for_a_while() {
+    let mut world = World::roomy();
+    let (silent, told) = (world.ask(&get("/channels/a?as=events")), world.ask(&get("/channels/b?as=events")));
+    world.close(&silent);
+    world.close(&told);
+    world.pass_ms(4_000);
+    assert!(!silent.is_gone(), "it may still read");
+    world.ask("POST /channels/b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nnews");
+    assert!(told.read().ends_with("data: news\n\n"));
+    world.pass_ms(2_000);
+    assert!(silent.is_gone(), "nobody has seen it read");
+}
