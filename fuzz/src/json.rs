@@ -40,14 +40,22 @@ fn check_frame(frame: &str) {
         }
         Ok(command) => {
             let again = json::command(&written(&command).to_string()).command;
-            assert_eq!(again.expect("written down again"), command);
+            assert_eq!(again.expect("written down again"), without_token(command));
         }
+    }
+}
+
+/// A secret can be compared, but not written down again.
+fn without_token(command: Command) -> Command {
+    match command {
+        Command::Publish { publication, .. } => Command::Publish { publication, token: None },
+        other => other,
     }
 }
 
 fn written(command: &Command) -> Value {
     match command {
-        Command::Publish(Publication { channel, data, event }) => {
+        Command::Publish { publication: Publication { channel, data, event }, .. } => {
             json!({"publish": data, "channel": channel, "event": event})
         }
         Command::Subscribe { names, start } => {
