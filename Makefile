@@ -2,11 +2,11 @@
 #
 # Everything here works on a fresh machine that has Rust (https://rustup.rs) and Debian's
 # package manager. Only the tests need more, and install it: a browser, for the pages; curl and
-# Python, for clients that nobody here wrote.
+# Python, for clients that nobody here wrote; strace, to count system calls.
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-TEST_PACKAGES := chromium chromium-driver curl python3-venv
+TEST_PACKAGES := chromium chromium-driver curl python3-venv strace
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak conformance check fmt bench pictures doc tools clean
@@ -17,7 +17,7 @@ help: ## Say what there is to do (this)
 run: ## Serve the demos on http://127.0.0.1:8080/
 	$(CARGO) run --release
 
-test: tools ## Run all tests; installs Chromium, curl and Python first if missing (Debian, sudo)
+test: tools ## Run all tests; installs Chromium, curl, Python and strace first if missing (Debian, sudo)
 	$(CARGO) test --locked --all-features
 
 soak: ## Play a million worlds of the simulation (ENCKE_FIRST, ENCKE_SEEDS: other ones)

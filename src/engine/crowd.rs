@@ -220,10 +220,9 @@ impl<S: Socket> Crowd<S> {
         self.seed % sides
     }
 
-    /// The slots from `from` on, at most `count` of them, that are in use; and the slot behind them.
-    pub(super) fn some_from(&self, from: u32, count: u32) -> (Vec<u32>, u32) {
-        let end = from.saturating_add(count);
-        ((from..end).filter(|&index| self.conns.contains(index as usize)).collect(), end)
+    /// Whether somebody is in a slot.
+    pub(super) fn is_taken(&self, index: u32) -> bool {
+        self.conns.contains(index as usize)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Conn<S>> {

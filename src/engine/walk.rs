@@ -54,11 +54,14 @@ impl<S: Socket> Engine<S> {
         if due_ms > now_ms {
             return;
         }
-        let (indices, next) = self.crowd.some_from(self.walk.next_slot, step);
+        let first = self.walk.next_slot;
+        let next = first.saturating_add(step);
         self.walk.next_slot = if next >= slots { 0 } else { next };
         self.walk.next_ms = Some((due_ms + pause_ms).max(now_ms));
-        for index in indices {
-            self.visit(index);
+        for index in first..next {
+            if self.crowd.is_taken(index) {
+                self.visit(index);
+            }
         }
     }
 
