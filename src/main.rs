@@ -56,6 +56,10 @@ struct Flags {
     #[arg(long, value_name = "ADDR", help_heading = "Serving")]
     listen: Vec<Address>,
 
+    /// Share the TCP ports with other processes that say so; each has its own channels
+    #[arg(long, help_heading = "Serving")]
+    reuse_port: bool,
+
     /// Serve the files of this directory, before the embedded pages
     #[arg(long = "static", value_name = "DIR", help_heading = "Serving")]
     static_dir: Option<PathBuf>,
@@ -123,6 +127,7 @@ impl Flags {
         if !self.hosts.is_empty() {
             settings.hosts = self.hosts;
         }
+        settings.reuse_port |= self.reuse_port;
         settings.open |= self.open;
         settings.lab |= self.lab;
         settings.static_dir = self.static_dir.or(settings.static_dir);

@@ -37,9 +37,10 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) fn bind(address: &Address) -> Result<Self, ServeError> {
+    /// With `reuse_port`, beside others that say so, too.
+    pub(super) fn bind(address: &Address, reuse_port: bool) -> Result<Self, ServeError> {
         let bound = match address {
-            Address::Tcp(address) => bind_tcp(*address),
+            Address::Tcp(address) => bind_tcp(*address, reuse_port),
             Address::Unix(path) => bind_unix(path),
         };
         bound.map_err(|error| {
@@ -91,10 +92,11 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a server before us may still be dying on this port.
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1))?;

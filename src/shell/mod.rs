@@ -49,7 +49,8 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     if let Some(directory) = &settings.static_dir {
         shelf = Box::new(Folder::new(directory, settings.limits.static_file_bytes_max, shelf)?);
     }
-    let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let listeners = settings.listen.iter().map(|address| Listener::bind(address, settings.reuse_port));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let mut clock = Clock::new();
     let now = clock.now();
