@@ -45,6 +45,8 @@ pub(super) struct Crowd<S> {
     pub(super) origin_lines: Rc<[Vec<u8>]>,
     /// How many streams there are: subscribers that are no polls.
     pub(super) streams: usize,
+    /// Somebody was sent more than his kernel would take, since the walk last began a round.
+    pub(super) has_blocked: bool,
     slots_used: u32,
     /// The state of the dice.
     seed: u64,
@@ -66,6 +68,7 @@ impl<S: Socket> Crowd<S> {
             next_generation: 0,
             origin_lines,
             streams: 0,
+            has_blocked: false,
             slots_used: 0,
             seed: seed | 1,
         }
@@ -125,8 +128,9 @@ impl<S: Socket> Crowd<S> {
         if conn.is_dead() {
             return;
         }
-        if conn.outbox.send(&mut conn.socket, bytes, now_ms) == Sent::Broken {
-            self.hang_up(index, Hangup::Reset);
+        let sent = conn.outbox.send(&mut conn.socket, bytes, now_ms);
+        if sent != Sent::All {
+            self.not_all_sent(index, sent);
         }
     }
 
@@ -134,7 +138,15 @@ impl<S: Socket> Crowd<S> {
     pub(super) fn send_frame(&mut self, index: u32, head: &[u8], body: &Frame) {
         let now_ms = self.now.mono_ms();
         let conn = &mut self[index];
-        if conn.outbox.send_frame(&mut conn.socket, head, body, now_ms) == Sent::Broken {
+        let sent = conn.outbox.send_frame(&mut conn.socket, head, body, now_ms);
+        if sent != Sent::All {
+            self.not_all_sent(index, sent);
+        }
+    }
+
+    fn not_all_sent(&mut self, index: u32, sent: Sent) {
+        self.has_blocked = true;
+        if sent == Sent::Broken {
             self.hang_up(index, Hangup::Reset);
         }
     }
@@ -302,6 +314,7 @@ impl<S: Socket> Members for Crowd<S> {
             Ok(sent) => {
                 self.stats.bytes += sent as u64;
                 self.stats.blocked += 1;
+                self.has_blocked = true;
                 Push::Cut(batch.cut_at(sent).cursor)
             }
             Err(_) => {
