@@ -1,6 +1,9 @@
 //! A server whose kernel takes everything and keeps nothing, in a time that is told to it.
 //!
-//! Knows: the engine's doors. Never learns what is counted.
+//! Knows: the engine's doors. Never learns what is counted, or (in benches/sweep.rs) measured.
+
+// Each of those who include this uses a part of it.
+#![allow(dead_code)]
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -9,6 +12,7 @@ use encke::config::Settings;
 use encke::dialect::pages::Embedded;
 use encke::engine::{Engine, Readiness, Socket};
 use encke::kit::clock::Now;
+use encke::kit::id::ConnId;
 use encke::wire::json::Publication;
 
 /// What a subscription asks for: its name in a failure, and its request.
@@ -40,6 +44,15 @@ pub const POLLS: [Transport; 2] = [
 pub const CLOCK: Transport = Transport { name: "clock", target: "/{}/backend.php", fields: "" };
 
 impl Transport {
+    /// `events` or `ndjson`, from the beginning of the history.
+    pub fn since_oldest(name: &'static str) -> Self {
+        let target = match name {
+            "events" => "/channels/{}?as=events&since=oldest",
+            _ => "/channels/{}?as=ndjson&since=oldest",
+        };
+        Transport { name, target, fields: "" }
+    }
+
     /// The channel in which one of its subscribers to `news` hears what is said.
     pub fn channel(&self) -> &'static str {
         if self.name == "chat" { "chat:/news/" } else { "news" }
@@ -52,8 +65,10 @@ struct Kernel {
     /// What whoever reads next is given.
     request: RefCell<Vec<u8>>,
     writes: Cell<usize>,
-    /// How many more bytes each write may bring; after that every one would block.
+    /// Every write would block.
     is_full: Cell<bool>,
+    /// Whoever is read from next has reset the connection.
+    is_gone: Cell<bool>,
 }
 
 /// As small as a real socket, so that a connection is as large as a real one.
@@ -61,6 +76,9 @@ struct Peer(&'static Kernel);
 
 impl Read for Peer {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_gone.get() {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         let mut request = self.0.request.borrow_mut();
         if request.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
@@ -121,7 +139,7 @@ impl World {
     }
 
     /// One more subscriber.
-    pub fn subscribe(&mut self, transport: &Transport, channels: &str) {
+    pub fn subscribe(&mut self, transport: &Transport, channels: &str) -> ConnId {
         let Transport { name, target, fields } = transport;
         let target = target.replace("{}", channels).replace("{now}", &self.last);
         let before = self.kernel.writes.get();
@@ -134,6 +152,15 @@ impl World {
         assert_eq!(self.kernel.writes.get() > before, !is_poll, "{name}: only a stream is answered at once");
         // The scratch that a request is formatted in is given back before anything is counted.
         *self.kernel.request.borrow_mut() = Vec::new();
+        id
+    }
+
+    /// A subscriber is gone, without a word.
+    pub fn vanish(&mut self, id: ConnId) {
+        self.kernel.is_gone.set(true);
+        self.engine.ready(id, Readiness { readable: true, ..Readiness::default() }, at(self.ms));
+        self.kernel.is_gone.set(false);
+        self.deliver();
     }
 
     /// Many subscribers to the same.
