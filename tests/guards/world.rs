@@ -160,7 +160,8 @@ impl World {
         self.kernel.is_gone.set(true);
         self.engine.ready(id, Readiness { readable: true, ..Readiness::default() }, at(self.ms));
         self.kernel.is_gone.set(false);
-        self.deliver();
+        // The dead are buried at the end of a turn.
+        self.engine.advance(at(self.ms));
     }
 
     /// Many subscribers to the same.
