@@ -107,6 +107,8 @@
 //! assert_eq!(engine.deadline(), Some(2_000_000)); // and no drift
 //! ```
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod config;
 pub mod dialect;
 pub mod engine;

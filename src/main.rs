@@ -47,6 +47,9 @@ enum Action {
     Serve(Flags),
     /// Print the default configuration file, with every setting explained
     Config,
+    /// Measure a comet server: this one, or any other
+    #[cfg(feature = "bench")]
+    Bench(Box<encke::bench::Options>),
 }
 
 /// What may be said on the command line; it wins over the file.
@@ -97,6 +100,8 @@ fn main() -> ExitCode {
     let command = Command::parse();
     match command.action {
         Some(Action::Config) => print(DEFAULT_FILE),
+        #[cfg(feature = "bench")]
+        Some(Action::Bench(options)) => encke::bench::run(&options),
         Some(Action::Serve(flags)) => serve(flags),
         None => serve(command.flags),
     }
