@@ -23,7 +23,7 @@ use crate::engine::Engine;
 
 use clock::Clock;
 use folder::Folder;
-use listener::Listener;
+use listener::{Listener, Manner};
 use reactor::Reactor;
 
 /// Why the server cannot serve. One line, for the operator.
@@ -49,7 +49,8 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     if let Some(directory) = &settings.static_dir {
         shelf = Box::new(Folder::new(directory, settings.limits.static_file_bytes_max, shelf)?);
     }
-    let listeners = settings.listen.iter().map(|address| Listener::bind(address, settings.reuse_port));
+    let manner = Manner { reuse_port: settings.reuse_port, has_heartbeats: settings.heartbeat_ms > 0 };
+    let listeners = settings.listen.iter().map(|address| Listener::bind(address, manner));
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let mut clock = Clock::new();

@@ -1,6 +1,9 @@
-//! Several processes on one port.
+//! Listening sockets: several processes on one port, and what their connections inherit.
 
 mod common;
+
+use std::fs;
+use std::time::Duration;
 
 use common::{Client, Server, Setup, until};
 use serde_json::Value;
@@ -51,4 +54,38 @@ fn a_port_is_shared_only_if_both_say_so() {
     let (code, complaint) = Setup::default().listen(sharing.address().to_string()).fails();
     assert_eq!(code, Some(2));
     assert!(complaint.contains("the address is in use"), "{complaint}");
+}
+
+/// The timer that the kernel runs for an idle connection to this port, and when it goes off.
+fn kernel_timer(port: u16) -> (u8, Duration) {
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel tells");
+    // sl local remote state queues timer:when ...; a state of 1 is an established connection.
+    let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let local = format!(":{port:04X}");
+    let row = rows.find(|row| row[1].ends_with(&local) && row[3] == "01").expect("there is a connection");
+    let (timer, when) = row[5].split_once(':').expect("a timer and a moment");
+    let hundredths = u64::from_str_radix(when, 16).expect("hexadecimal");
+    (timer.parse().expect("a digit"), Duration::from_millis(10 * hundredths))
+}
+
+#[test]
+fn the_kernel_asks_after_silent_peers_only_where_no_heartbeat_does_and_rarely() {
+    const NONE: u8 = 0;
+    const KEEPALIVE: u8 = 2;
+    let subscribe = |server: &Server| {
+        let mut client = Client::connect(server);
+        client.send("GET /channels/news?as=ndjson HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.take_through(b"\r\n\r\n");
+        client
+    };
+    let server = Server::start();
+    let _client = subscribe(&server);
+    // The timer of the head's retransmission is stopped by its acknowledgement.
+    until("no timer runs", || kernel_timer(server.address().port()).0 == NONE);
+    let silent = Setup::default().setting("heartbeat", "\"0s\"").start();
+    let _client = subscribe(&silent);
+    until("a peer is to be asked", || {
+        let (timer, when) = kernel_timer(silent.address().port());
+        timer == KEEPALIVE && when > Duration::from_secs(3_000)
+    });
 }
