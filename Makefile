@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TEST_PACKAGES := chromium chromium-driver curl python3-venv strace
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak conformance check fmt bench pictures doc tools clean
+.PHONY: help run test soak conformance check fmt bench compare million pictures doc tools clean
 
 help: ## Say what there is to do (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +37,14 @@ check: ## Formatting, lints, the core without the kernel, the docs: all without 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: ## Measure the inside: parsing a head, the timer wheel
-	$(CARGO) bench --locked --benches
+bench: ## Measure the inside: heads, wheel, encoding, sweeps
+	$(CARGO) bench --locked --bench head --bench wheel --bench encode --bench sweep
+
+compare: ## Measure encke beside nginx with nchan, Node and PHP; installs them first if missing (Debian, sudo)
+	benches/compare/run --install
+
+million: ## Hold 100,000 connections in a kernel of one's own (user-mode-linux; docs/a-million.md)
+	benches/million/run 1000 10000 100000
 
 pictures: tools ## Take the screenshots of the README anew
 	ENCKE_PICTURES=docs/images $(CARGO) test --locked --test pages pictures

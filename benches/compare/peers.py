@@ -168,7 +168,8 @@ class Php(Peer):
     name = "php"
     note = "nginx and php-fpm, the article's approach (`benches/compare/peers/php/chat/backend.php`): polls, a process each"
     commands = {"nginx": "nginx-light", "php-fpm": "php-fpm"}
-    bench = ["--preset", "php"]
+    # It forks for each who comes, one after the other; who comes faster is turned away with a 502.
+    bench = ["--preset", "php", "--ramp", "20/s"]
     connections_max = 50
     rate_max = 0.5
     has_storms = False
