@@ -24,7 +24,8 @@ def cpu(bench):
 
 
 def last(bench):
-    return bench["deliveries"]["sent_to_last_us"]["p50"] / 1000
+    found = bench["deliveries"]["sent_to_last_us"]
+    return found["p50"] / 1000 if found["count"] else None
 
 
 def storm(bench):
