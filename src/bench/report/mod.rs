@@ -5,6 +5,7 @@
 //!
 //! Knows: plan, record, arithmetic. Never learns how anything was measured.
 
+mod charts;
 pub(super) mod page;
 pub(super) mod table;
 
