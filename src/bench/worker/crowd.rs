@@ -196,7 +196,7 @@ impl Crowd {
         seat.stage = Stage::Listening;
         self.listening += 1;
         self.tally.first_frame_us.record(now_us.saturating_sub(seat.planned_us));
-        self.people[at].listens(&self.view, now_us);
+        self.people[at].listens(now_us);
         if std::mem::take(&mut seat.storming) {
             self.storming -= 1;
             if let Some(storm) = self.tally.storms.last_mut() {

@@ -36,10 +36,6 @@ impl View {
         View { run: plan.run_bytes(), cursor, gaps, tick, speak_us: 0, plan }
     }
 
-    fn has_cursors(&self) -> bool {
-        self.plan.ask.cursor != CursorFrom::Nowhere
-    }
-
     fn due_us(&self, sequence: u32) -> u64 {
         self.plan.due_us(self.speak_us, sequence)
     }
@@ -160,9 +156,10 @@ impl Person {
         }
     }
 
-    /// It listens from now on (a poll: it has asked).
-    pub(super) fn listens(&mut self, view: &View, now_us: u64) {
-        if self.from_us == 0 || !view.has_cursors() {
+    /// It listens from now on (a poll: it has asked). Who comes back without a cursor begins anew: there is
+    /// none on such a server, or nothing had been heard yet that would have had one.
+    pub(super) fn listens(&mut self, now_us: u64) {
+        if self.safe.is_none() && self.validators.is_none() {
             self.from_us = now_us;
         }
     }
