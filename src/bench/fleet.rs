@@ -35,8 +35,8 @@ pub(super) struct Fleet {
     poll: Poll,
     events: Events,
     signals: Signals,
-    /// Somebody has pressed Ctrl-C.
-    pub(super) interrupted: bool,
+    /// How often somebody has pressed Ctrl-C.
+    pub(super) interruptions: u32,
 }
 
 impl Fleet {
@@ -52,7 +52,7 @@ impl Fleet {
             poll,
             events: Events::with_capacity(64),
             signals,
-            interrupted: false,
+            interruptions: 0,
         };
         let places = (0..workers).map(|number| Place { number, of: workers, publishes: false });
         let publisher = publishes.then_some(Place { number: workers, of: workers, publishes: true });
@@ -99,7 +99,7 @@ impl Fleet {
         }
         for event in &self.events {
             if event.token() == SIGNALS {
-                self.interrupted |= self.signals.pending().count() > 0;
+                self.interruptions += self.signals.pending().count() as u32;
                 continue;
             }
             let worker = &mut self.workers[event.token().0];

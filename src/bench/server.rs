@@ -119,6 +119,16 @@ impl Server {
         self.family().into_iter().map(|pid| line(&rollup(pid), "Pss:") * 1_024).sum()
     }
 
+    /// How many descriptors the most generous of its processes may have.
+    pub(super) fn descriptors(&self) -> Option<u64> {
+        let limits = |pid| fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+        self.family()
+            .into_iter()
+            .map(|pid| line(&limits(pid), "Max open files"))
+            .max()
+            .filter(|most| *most > 0)
+    }
+
     pub(super) fn memory(&self) -> Memory {
         Memory { pss: self.pss(), ..kernel_memory() }
     }

@@ -10,7 +10,6 @@ use super::super::plan::{CursorFrom, Habit, Plan};
 use super::super::preset::Transport;
 use super::super::stamp::{RUN_BYTES, Stamp, StampScan};
 use super::super::tally::Tally;
-use super::super::template::Filling;
 use super::super::ticks::Ticks;
 
 /// What all subscribers of a worker have in common.
@@ -106,32 +105,16 @@ impl Person {
 
     /// Appends the request with which it subscribes, or comes back.
     pub(super) fn request(&self, view: &View, out: &mut Vec<u8>) {
-        let ask = &view.plan.ask;
         let cursor = self.safe.as_ref().map_or(&b""[..], Value::as_bytes);
-        let with = Filling {
-            run: &view.plan.run,
-            room: self.room,
-            number: self.number,
-            cursor,
-            ..Filling::default()
-        };
-        out.extend_from_slice(b"GET ");
-        let resume = ask.resume.as_ref().filter(|_| !cursor.is_empty());
-        resume.unwrap_or(&ask.target).fill(&with, out);
-        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        out.extend_from_slice(view.plan.host.as_bytes());
-        let more = if cursor.is_empty() { &[][..] } else { &ask.resume_headers };
-        for field in ask.headers.iter().chain(more) {
-            out.extend_from_slice(b"\r\n");
-            field.fill(&with, out);
-        }
+        view.plan.write_subscription(self.number, cursor, out);
         if let Some(validators) = &self.validators {
-            out.extend_from_slice(b"\r\nIf-Modified-Since: ");
+            out.extend_from_slice(b"If-Modified-Since: ");
             out.extend_from_slice(&validators.0);
             out.extend_from_slice(b"\r\nIf-None-Match: ");
             out.extend_from_slice(&validators.1);
+            out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 
     /// A new connection: nothing of its answer is known, everything heard before stays.
