@@ -53,6 +53,8 @@ pub(super) struct Record {
     pub(super) speak_s: f64,
     /// What each worker used of a core meanwhile, the publisher's last.
     pub(super) shares: Vec<f64>,
+    /// How long all of them together were ready to run and had no core.
+    pub(super) client_waited_s: f64,
     pub(super) storms: Vec<Storm>,
     pub(super) samples: Vec<Sample>,
 }
@@ -139,7 +141,7 @@ impl Conductor<'_> {
 
     fn connect(&mut self) -> io::Result<()> {
         // Workers that are not up yet would begin late.
-        self.until(5_000_000, |fleet| fleet.cpu_us().iter().all(|cpu| *cpu > 0))?;
+        self.until(5_000_000, Fleet::is_up)?;
         self.record.before = self.server.map_or_else(kernel_memory, Server::memory);
         let used = self.usage();
         self.start_us = mono_us() + AHEAD_US;
@@ -173,15 +175,17 @@ impl Conductor<'_> {
         let messages = u64::from(self.plan.messages());
         self.fleet.order(&Order::Speak { at_us: start_us }, None)?;
         self.meter.phase("measuring", self.plan.duration_us / 1_000);
-        let (used, cpu, from) = (self.usage(), self.fleet.cpu_us(), mono_us());
+        let (used, scheduled, from) = (self.usage(), self.fleet.scheduled_us(), mono_us());
         let end_us = start_us + self.plan.duration_us;
         self.until(end_us.saturating_sub(mono_us()), |_| false)?;
         // What was said is still waited for, interrupted or not: it would count as lost.
         self.heeded = self.fleet.interruptions;
         let to = mono_us();
         self.record.speak_s = (to - from) as f64 / 1e6;
-        let share = |(now, then): (&u64, &u64)| (now - then) as f64 / (to - from).max(1) as f64;
-        self.record.shares = self.fleet.cpu_us().iter().zip(&cpu).map(share).collect();
+        for (now, then) in self.fleet.scheduled_us().iter().zip(&scheduled) {
+            self.record.shares.push((now.0 - then.0) as f64 / (to - from).max(1) as f64);
+            self.record.client_waited_s += (now.1 - then.1) as f64 / 1e6;
+        }
         self.fleet.order(&Order::Hush, None)?;
         self.meter.phase("waiting for the last ones", 0);
         self.until(self.patience_us().min(1_000_000), |fleet| {

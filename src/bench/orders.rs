@@ -56,8 +56,6 @@ pub(super) struct Progress {
     /// Messages handed to connections, and those of them with an answer.
     pub(super) said: u64,
     pub(super) answered: u64,
-    /// CPU time of the process.
-    pub(super) cpu_us: u64,
 }
 
 impl Progress {
@@ -71,7 +69,6 @@ impl Progress {
         self.storming += other.storming;
         self.said += other.said;
         self.answered += other.answered;
-        self.cpu_us += other.cpu_us;
     }
 }
 

@@ -134,6 +134,13 @@ impl Server {
     }
 }
 
+/// What one process, of one thread, has used of a core, and how long it waited for one; both in microseconds.
+pub(super) fn scheduled_us(pid: u32) -> (u64, u64) {
+    let schedule = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let mut numbers = schedule.split_whitespace().map(|n| n.parse().unwrap_or(0_u64) / 1_000);
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// What the kernel holds, for all of the machine.
 pub(super) fn kernel_memory() -> Memory {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();

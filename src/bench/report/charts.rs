@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 /// Width and height, in the SVG's own units; the page scales it.
-const SIZE: (u32, u32) = (720, 340);
+const SIZE: (u32, u32) = (720, 360);
 
 /// Colours that differ in hue and lightness, so that they can be told apart in grey, too.
 const COLOURS: [RGBColor; 5] = [
@@ -16,6 +16,9 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(0x8e, 0x3b, 0x9c),
     RGBColor(0x9a, 0x2c, 0x2c),
 ];
+
+/// Size of the letters, in the same units.
+const LETTER: u32 = 16;
 
 const INK: RGBColor = RGBColor(0x3c, 0x43, 0x4d);
 const GRID: RGBColor = RGBColor(0xe4, 0xe7, 0xec);
@@ -78,8 +81,8 @@ where
     let mut chart = ChartBuilder::on(&root)
         .margin(12)
         .margin_right(24)
-        .x_label_area_size(44)
-        .y_label_area_size(68)
+        .x_label_area_size(54)
+        .y_label_area_size(84)
         .build_cartesian_2d(0.0..x_max, y)?;
     chart
         .configure_mesh()
@@ -89,12 +92,12 @@ where
         .axis_style(INK.mix(0.4))
         .x_desc(axes.x)
         .y_desc(axes.y)
-        .x_labels(8)
+        .x_labels(7)
         .y_labels(6)
         .x_label_formatter(&|x| (axes.x_label)(*x))
         .y_label_formatter(&|y| (axes.y_label)(*y))
-        .label_style(("sans-serif", 13, &INK))
-        .axis_desc_style(("sans-serif", 13, &INK))
+        .label_style(("sans-serif", LETTER, &INK))
+        .axis_desc_style(("sans-serif", LETTER, &INK))
         .draw()?;
     for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
         let style = colour.stroke_width(2);
@@ -110,10 +113,10 @@ where
     if curves.len() > 1 {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.85))
             .border_style(GRID)
-            .label_font(("sans-serif", 13, &INK))
+            .label_font(("sans-serif", LETTER, &INK))
             .draw()?;
     }
     root.present()?;

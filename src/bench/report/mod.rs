@@ -199,6 +199,7 @@ pub(super) struct ClientReport {
     pub(super) workers: usize,
     /// What each used of a core while messages were sent; the publisher's is the last, if there is one.
     pub(super) cpu_shares: Vec<f64>,
+    pub(super) waited_for_a_core_s: f64,
     pub(super) longest_turn_us: u64,
     pub(super) is_bottleneck: bool,
 }
@@ -450,6 +451,7 @@ fn client(record: &Record) -> ClientReport {
     ClientReport {
         workers: record.shares.len(),
         cpu_shares: record.shares.iter().map(|&share| rounded(share)).collect(),
+        waited_for_a_core_s: rounded(record.client_waited_s),
         longest_turn_us: record.tally.longest_turn_us,
         is_bottleneck: record.shares.iter().any(|&share| share > BUSY),
     }
@@ -495,6 +497,16 @@ fn warnings(report: &Report) -> Vec<String> {
             "1 % of the messages were sent {} ms late or more: the publisher was held up",
             late.p99 / 1_000
         ),
+    );
+    let missed = u64::from(report.publications.said) - report.publications.accepted;
+    warn(
+        missed > 0,
+        format!("{missed} of {} messages were not accepted by the server", report.publications.said),
+    );
+    let ours = report.client.waited_for_a_core_s;
+    warn(
+        ours > 0.1 * report.load.duration_s,
+        format!("the client waited {ours:.1} s for a core: latencies contain that; use more cores, or --pin"),
     );
     let waited = report.server.as_ref().map_or(0.0, |server| server.waited_for_a_core_s);
     warn(

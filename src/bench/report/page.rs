@@ -258,8 +258,8 @@ fn nines(x: f64) -> String {
 fn time(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
-        1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
+        1_000..1_000_000 => format!("{} ms", short(us as f64 / 1e3)),
+        _ => format!("{} s", short(us as f64 / 1e6)),
     }
 }
 
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!((nines(0.0), nines(1.0), nines(3.0)), ("0 %".into(), "90 %".into(), "99.9 %".into()));
         assert_eq!(
             (time(999), time(1_500), time(2_500_000)),
-            ("999 us".into(), "1.50 ms".into(), "2.50 s".into())
+            ("999 us".into(), "1.5 ms".into(), "2.5 s".into())
         );
         assert_eq!(
             (short(0.0), short(0.1), short(2.5), short(1_000.0)),
