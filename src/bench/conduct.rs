@@ -149,9 +149,7 @@ impl Conductor<'_> {
         let last_us = self.plan.connect_us(self.start_us, self.plan.connections);
         let patience = last_us.saturating_sub(mono_us()) + self.patience_us();
         self.meter.phase("connecting", u64::from(self.plan.connections));
-        // Reports are a tenth of a second old at most: this one is from after the last was due.
-        let fresh_us = last_us + 2 * AHEAD_US;
-        self.until(patience, |fleet| mono_us() >= fresh_us && fleet.progress().pending == 0)?;
+        self.until(patience, |fleet| fleet.progress().pending == 0)?;
         self.watches_memory = false;
         self.record.ramp_s = mono_us().saturating_sub(self.start_us) as f64 / 1e6;
         self.record.ramp = self.usage().since(&used);
@@ -220,8 +218,12 @@ impl Conductor<'_> {
         let (used, at_us) = (self.usage(), mono_us());
         self.fleet.order(&Order::Storm { at_us }, Some(false))?;
         self.meter.phase("storm", u64::from(self.plan.connections));
-        let first_us = at_us + 3 * AHEAD_US;
-        self.until(self.patience_us() * 4, |fleet| mono_us() > first_us && fleet.progress().storming == 0)?;
+        // A worker that is still cutting has not said so.
+        let begun = u64::from(self.manner.workers) * (self.record.storms.len() as u64 + 1);
+        self.until(self.patience_us() * 4, |fleet| {
+            let progress = fleet.progress();
+            progress.storms == begun && progress.storming == 0
+        })?;
         self.record.storms.push(Storm { at_us, usage: self.usage().since(&used) });
         Ok(())
     }

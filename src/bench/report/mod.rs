@@ -188,7 +188,10 @@ pub(super) struct ServerReport {
 
 #[derive(Debug, Serialize)]
 pub(super) struct KernelReport {
+    /// All of the slab's growth: whatever else the machine did meanwhile is in it.
     pub(super) slab_bytes_per_connection: Option<f64>,
+    /// The growth of what is a socket's alone; needs root.
+    pub(super) socket_bytes_per_connection: Option<f64>,
     pub(super) tcp_bytes_per_connection: Option<f64>,
     /// Whether the client's end of each connection is in these numbers.
     pub(super) both_ends: bool,
@@ -442,6 +445,8 @@ fn kernel(plan: &Plan, record: &Record) -> KernelReport {
     let growth = |after: u64, before: u64| each(after as f64 - before as f64, record.listening, true);
     KernelReport {
         slab_bytes_per_connection: growth(record.after.slab, record.before.slab),
+        socket_bytes_per_connection: growth(record.after.sockets, record.before.sockets)
+            .filter(|_| record.after.sockets > 0),
         tcp_bytes_per_connection: growth(record.after.tcp, record.before.tcp),
         both_ends: plan.address.ip().is_loopback(),
     }

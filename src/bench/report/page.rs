@@ -120,7 +120,8 @@ fn cards(report: &Report, page: &mut Page) {
             card("server CPU a delivery", format!("{us:.2} us"), note);
         }
         if let Some(bytes) = server.pss_bytes_per_connection {
-            let slab = report.kernel.slab_bytes_per_connection.unwrap_or(0.0);
+            let kernel = &report.kernel;
+            let slab = kernel.socket_bytes_per_connection.or(kernel.slab_bytes_per_connection).unwrap_or(0.0);
             let ends = if report.kernel.both_ends { ", both ends" } else { "" };
             card(
                 "memory a connection",

@@ -116,7 +116,9 @@ fn clock_and_storm_rows(report: &Report, rows: &mut Vec<(&'static str, String)>)
 fn server_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
     let Some(server) = &report.server else { return };
     let per = |amount: Option<f64>, unit: &str| {
-        amount.map_or("-".to_owned(), |amount| format!("{amount:.2} {unit}"))
+        amount.map_or("-".to_owned(), |amount| {
+            if unit == "bytes" { format!("{amount:.0} B") } else { format!("{amount:.2} {unit}") }
+        })
     };
     rows.push((
         "server CPU",
@@ -144,8 +146,9 @@ fn server_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
     rows.push((
         "memory each",
         format!(
-            "{} PSS; kernel {} slab, {} TCP{ends}",
+            "{} PSS; kernel: sockets {}, all slab {}, unread {}{ends}",
             per(server.pss_bytes_per_connection, "bytes"),
+            per(report.kernel.socket_bytes_per_connection, "bytes"),
             per(report.kernel.slab_bytes_per_connection, "bytes"),
             per(report.kernel.tcp_bytes_per_connection, "bytes")
         ),
