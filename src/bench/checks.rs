@@ -12,6 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use super::plan::Plan;
+use super::server::Server;
 
 /// Descriptors of a worker that are no connections.
 const OTHERS: u64 = 32;
@@ -46,6 +47,8 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     /// Descriptors of a process, hard limit.
     pub(super) descriptors: u64,
+    /// Descriptors of the server, if it is known.
+    pub(super) server_descriptors: Option<u64>,
     pub(super) somaxconn: u64,
     pub(super) ports: (u64, u64),
     /// Pages from which on TCP refuses memory.
@@ -55,7 +58,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn look() -> Self {
+    pub(super) fn look(server: Option<&Server>) -> Self {
         let read = |path: &str| fs::read_to_string(format!("/proc/sys/{path}")).unwrap_or_default();
         let numbers = |path: &str| -> Vec<u64> {
             read(path).split_whitespace().filter_map(|number| number.parse().ok()).collect()
@@ -66,6 +69,7 @@ impl Machine {
             cores: available_parallelism().map_or(1, |n| n.get() as u64),
             kernel: read("kernel/osrelease").trim().to_owned(),
             descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            server_descriptors: server.and_then(Server::descriptors),
             somaxconn: number("net/core/somaxconn").unwrap_or(u64::MAX),
             ports: (ports.first().copied().unwrap_or(32_768), ports.get(1).copied().unwrap_or(60_999)),
             tcp_pages: numbers("net/ipv4/tcp_mem").get(2).copied().unwrap_or(u64::MAX),
@@ -83,6 +87,7 @@ impl Machine {
     pub(super) fn check(&self, plan: &Plan, workers: u64) -> Vec<Check> {
         let mut checks = vec![
             self.descriptors(plan, workers),
+            self.server(plan),
             self.backlog(plan),
             self.ports(plan),
             self.tcp_memory(plan),
@@ -99,19 +104,24 @@ impl Machine {
         let advice = format!(
             "raise the hard limit (ulimit -Hn {needed}; for good in /etc/security/limits.conf), or more --workers"
         );
-        let server = u64::from(plan.connections) + OTHERS;
-        match () {
-            () if needed > self.descriptors => verdict("descriptors", Verdict::Fatal, found, advice),
-            () if server > self.descriptors && plan.address.ip().is_loopback() => verdict(
-                "descriptors",
-                Verdict::Warning,
-                format!(
-                    "{found}; a server in one process needs {server}, and this shell would give it fewer"
-                ),
-                format!("start the server where ulimit -Hn says {server} or more"),
-            ),
-            () => verdict("descriptors", Verdict::Fine, found, String::new()),
+        if needed > self.descriptors {
+            return verdict("descriptors", Verdict::Fatal, found, advice);
         }
+        verdict("descriptors", Verdict::Fine, found, String::new())
+    }
+
+    fn server(&self, plan: &Plan) -> Check {
+        let needed = u64::from(plan.connections) + OTHERS;
+        // A server that was started from the same shell has no more than we have.
+        let (most, whose) = match self.server_descriptors {
+            Some(most) => (most, "the server may have"),
+            None => (self.descriptors, "a server that is started here may have"),
+        };
+        let found = format!("{whose} {most} descriptors; in one process it needs {needed}");
+        let advice =
+            format!("start it where ulimit -Hn says {needed} or more, or let it have several processes");
+        let is_short = most < needed && plan.address.ip().is_loopback();
+        verdict("server", if is_short { Verdict::Warning } else { Verdict::Fine }, found, advice)
     }
 
     fn backlog(&self, plan: &Plan) -> Check {

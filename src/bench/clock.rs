@@ -15,11 +15,6 @@ pub(super) fn unix_us() -> u64 {
     micros(clock_gettime(ClockId::Realtime))
 }
 
-/// CPU time that this process has used, in microseconds.
-pub(super) fn cpu_us() -> u64 {
-    micros(clock_gettime(ClockId::ProcessCPUTime))
-}
-
 fn micros(time: Timespec) -> u64 {
     u64::try_from(time.tv_sec).map_or(0, |s| s * 1_000_000 + time.tv_nsec as u64 / 1_000)
 }

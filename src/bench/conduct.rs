@@ -53,6 +53,8 @@ pub(super) struct Record {
     pub(super) speak_s: f64,
     /// What each worker used of a core meanwhile, the publisher's last.
     pub(super) shares: Vec<f64>,
+    /// How long all of them together were ready to run and had no core.
+    pub(super) client_waited_s: f64,
     pub(super) storms: Vec<Storm>,
     pub(super) samples: Vec<Sample>,
 }
@@ -99,11 +101,12 @@ pub(super) struct Conductor<'a> {
     sampled_us: u64,
     memory_us: u64,
     watches_memory: bool,
+    /// So many interruptions have had their effect; a further one ends the current phase.
+    heeded: u32,
 }
 
 /// Carries out the plan.
 pub(super) fn run(plan: &Plan, manner: Manner, server: Option<&Server>) -> io::Result<Record> {
-    let before = server.map_or_else(kernel_memory, Server::memory);
     let fleet = Fleet::start(plan, manner.workers)?;
     let conductor = Conductor {
         plan,
@@ -111,11 +114,12 @@ pub(super) fn run(plan: &Plan, manner: Manner, server: Option<&Server>) -> io::R
         server,
         fleet,
         meter: Meter::new(),
-        record: Record { before, ..Record::default() },
+        record: Record::default(),
         start_us: 0,
         sampled_us: 0,
         memory_us: 0,
         watches_memory: true,
+        heeded: 0,
     };
     conductor.run()
 }
@@ -124,34 +128,30 @@ impl Conductor<'_> {
     fn run(mut self) -> io::Result<Record> {
         self.connect()?;
         self.settle()?;
-        if self.record.listening > 0 {
+        if self.record.listening > 0 && self.fleet.interruptions == 0 {
             self.speak()?;
-            for _ in 0..self.manner.storms {
-                self.storm()?;
-            }
+        }
+        for _ in 0..self.manner.storms {
+            self.storm()?;
         }
         self.finish()?;
-        self.record.interrupted = self.fleet.interrupted;
+        self.record.interrupted = self.fleet.interruptions > 0;
         Ok(self.record)
     }
 
     fn connect(&mut self) -> io::Result<()> {
         // Workers that are not up yet would begin late.
-        self.until(5_000_000, |fleet| fleet.cpu_us().iter().all(|cpu| *cpu > 0))?;
-        self.start_us = mono_us() + AHEAD_US;
+        self.until(5_000_000, Fleet::is_up)?;
+        self.record.before = self.server.map_or_else(kernel_memory, Server::memory);
         let used = self.usage();
+        self.start_us = mono_us() + AHEAD_US;
         self.fleet.order(&Order::Ramp { at_us: self.start_us }, None)?;
         let last_us = self.plan.connect_us(self.start_us, self.plan.connections);
         let patience = last_us.saturating_sub(mono_us()) + self.patience_us();
         self.meter.phase("connecting", u64::from(self.plan.connections));
-        // Not before the last one was due, and no report is older than that.
-        let fresh_us = last_us + 2 * AHEAD_US;
-        self.until(patience, |fleet| {
-            let progress = fleet.progress();
-            mono_us() >= fresh_us.min(last_us + 2 * AHEAD_US) && progress.pending == 0
-        })?;
+        self.until(patience, |fleet| fleet.progress().pending == 0)?;
         self.watches_memory = false;
-        self.record.ramp_s = (mono_us().min(u64::MAX) - self.start_us) as f64 / 1e6;
+        self.record.ramp_s = mono_us().saturating_sub(self.start_us) as f64 / 1e6;
         self.record.ramp = self.usage().since(&used);
         Ok(())
     }
@@ -173,16 +173,19 @@ impl Conductor<'_> {
         let messages = u64::from(self.plan.messages());
         self.fleet.order(&Order::Speak { at_us: start_us }, None)?;
         self.meter.phase("measuring", self.plan.duration_us / 1_000);
-        let (used, cpu, from) = (self.usage(), self.fleet.cpu_us(), mono_us());
+        let (used, scheduled, from) = (self.usage(), self.fleet.scheduled_us(), mono_us());
         let end_us = start_us + self.plan.duration_us;
         self.until(end_us.saturating_sub(mono_us()), |_| false)?;
+        // What was said is still waited for, interrupted or not: it would count as lost.
+        self.heeded = self.fleet.interruptions;
         let to = mono_us();
         self.record.speak_s = (to - from) as f64 / 1e6;
-        let share = |(now, then): (&u64, &u64)| (now - then) as f64 / (to - from).max(1) as f64;
-        self.record.shares = self.fleet.cpu_us().iter().zip(&cpu).map(share).collect();
+        for (now, then) in self.fleet.scheduled_us().iter().zip(&scheduled) {
+            self.record.shares.push((now.0 - then.0) as f64 / (to - from).max(1) as f64);
+            self.record.client_waited_s += (now.1 - then.1) as f64 / 1e6;
+        }
         self.fleet.order(&Order::Hush, None)?;
         self.meter.phase("waiting for the last ones", 0);
-        // Reports are a tenth of a second old at most: two of them without news mean that all is there.
         self.until(self.patience_us().min(1_000_000), |fleet| {
             let progress = fleet.progress();
             progress.said >= messages && progress.answered >= progress.said
@@ -209,14 +212,18 @@ impl Conductor<'_> {
     }
 
     fn storm(&mut self) -> io::Result<()> {
-        if self.fleet.interrupted {
+        if self.record.listening == 0 || self.fleet.interruptions > 0 {
             return Ok(());
         }
         let (used, at_us) = (self.usage(), mono_us());
         self.fleet.order(&Order::Storm { at_us }, Some(false))?;
         self.meter.phase("storm", u64::from(self.plan.connections));
-        let first_us = at_us + 3 * AHEAD_US;
-        self.until(self.patience_us() * 4, |fleet| mono_us() > first_us && fleet.progress().storming == 0)?;
+        // A worker that is still cutting has not said so.
+        let begun = u64::from(self.manner.workers) * (self.record.storms.len() as u64 + 1);
+        self.until(self.patience_us() * 4, |fleet| {
+            let progress = fleet.progress();
+            progress.storms == begun && progress.storming == 0
+        })?;
         self.record.storms.push(Storm { at_us, usage: self.usage().since(&used) });
         Ok(())
     }
@@ -252,7 +259,7 @@ impl Conductor<'_> {
         let end_us = mono_us() + patience_us;
         loop {
             let now = mono_us();
-            if now >= end_us || self.fleet.interrupted || condition(&self.fleet) {
+            if now >= end_us || self.fleet.interruptions > self.heeded || condition(&self.fleet) {
                 return Ok(());
             }
             self.sample(now);

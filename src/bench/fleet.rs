@@ -13,6 +13,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::orders::{Lines, Order, Progress, Word, line};
 use super::plan::{Place, Plan};
+use super::server::scheduled_us;
 use super::tally::Tally;
 
 /// The token of the signals; workers have theirs from 0 on.
@@ -25,6 +26,7 @@ struct Worker {
     words: Receiver,
     lines: Lines,
     progress: Progress,
+    heard: bool,
     result: Option<Tally>,
 }
 
@@ -35,8 +37,8 @@ pub(super) struct Fleet {
     poll: Poll,
     events: Events,
     signals: Signals,
-    /// Somebody has pressed Ctrl-C.
-    pub(super) interrupted: bool,
+    /// How often somebody has pressed Ctrl-C.
+    pub(super) interruptions: u32,
 }
 
 impl Fleet {
@@ -52,7 +54,7 @@ impl Fleet {
             poll,
             events: Events::with_capacity(64),
             signals,
-            interrupted: false,
+            interruptions: 0,
         };
         let places = (0..workers).map(|number| Place { number, of: workers, publishes: false });
         let publisher = publishes.then_some(Place { number: workers, of: workers, publishes: true });
@@ -74,7 +76,7 @@ impl Fleet {
         let token = Token(self.workers.len());
         self.poll.registry().register(&mut words, token, Interest::READABLE)?;
         let (lines, progress) = (Lines::default(), Progress::default());
-        self.workers.push(Worker { child, orders, words, lines, progress, result: None });
+        self.workers.push(Worker { child, orders, words, lines, progress, heard: false, result: None });
         let last = self.workers.last_mut().expect("it was just pushed");
         last.orders.write_all(&line(&Order::Plan(Box::new(plan.clone()), place)))
     }
@@ -99,14 +101,14 @@ impl Fleet {
         }
         for event in &self.events {
             if event.token() == SIGNALS {
-                self.interrupted |= self.signals.pending().count() > 0;
+                self.interruptions += self.signals.pending().count() as u32;
                 continue;
             }
             let worker = &mut self.workers[event.token().0];
             let alive = worker.lines.fill(&mut worker.words)?;
             for word in worker.lines.take()? {
                 match word {
-                    Word::Progress(progress) => worker.progress = progress,
+                    Word::Progress(progress) => (worker.progress, worker.heard) = (progress, true),
                     Word::Result(tally) => worker.result = Some(*tally),
                     Word::Failed(why) => return Err(io::Error::other(why)),
                 }
@@ -125,9 +127,15 @@ impl Fleet {
         sum
     }
 
-    /// CPU time of each so far, the publisher's last.
-    pub(super) fn cpu_us(&self) -> Vec<u64> {
-        self.workers.iter().map(|worker| worker.progress.cpu_us).collect()
+    /// Whether all have said something.
+    pub(super) fn is_up(&self) -> bool {
+        self.workers.iter().all(|worker| worker.heard)
+    }
+
+    /// CPU time of each so far, and how long it waited for a core, in microseconds; the publisher's last. From the
+    /// kernel: a worker that is too busy to report must not look idle.
+    pub(super) fn scheduled_us(&self) -> Vec<(u64, u64)> {
+        self.workers.iter().map(|worker| scheduled_us(worker.child.id())).collect()
     }
 
     /// Whether all, or the publisher alone, have told their results.

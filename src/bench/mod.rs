@@ -31,14 +31,13 @@ mod stamp;
 mod tally;
 mod template;
 mod ticks;
+mod warm_up;
 mod worker;
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use checks::{Check, Machine, Verdict};
 use conduct::Manner;
@@ -47,9 +46,6 @@ use report::Report;
 use server::Server;
 
 pub use options::Options;
-
-/// How long the first connection of all may take.
-const PROBE: Duration = Duration::from_secs(5);
 
 /// Measures, and says how it went: 0 measured, 1 something was lost and `--strict` was given, 2 not measured.
 pub fn run(options: &Options) -> ExitCode {
@@ -71,7 +67,7 @@ fn measure(options: &Options) -> Result<ExitCode, String> {
         [] => None,
         pids => Some(Server::new(pids)?),
     };
-    let machine = Machine::look();
+    let machine = Machine::look(server.as_ref());
     let workers = workers(options, &plan, &machine)?;
     let checks = machine.check(&plan, workers.into());
     let is_fatal = checks.iter().any(|check| check.verdict == Verdict::Fatal);
@@ -86,7 +82,7 @@ fn measure(options: &Options) -> Result<ExitCode, String> {
     if is_fatal {
         return Err("this machine is not ready for the run; see above".into());
     }
-    probe(&plan)?;
+    warm_up::run(&plan)?;
     let manner =
         Manner { workers, storms: options.storms(), settle: options.settle, patience: options.patience };
     let record = conduct::run(&plan, manner, server.as_ref()).map_err(|error| error.to_string())?;
@@ -107,17 +103,6 @@ fn workers(options: &Options, plan: &Plan, machine: &Machine) -> Result<u32, Str
         Ok(workers @ 1..=MOST) => Ok(workers.min(plan.connections)),
         _ => Err(format!("{workers} workers; expected 1 to {MOST}. Raise ulimit -n, or change --workers")),
     }
-}
-
-/// One connection, to tell a server that is not there from one that is slow.
-fn probe(plan: &Plan) -> Result<(), String> {
-    let found = TcpStream::connect_timeout(&plan.address, PROBE);
-    found.map(drop).map_err(|error| {
-        format!(
-            "nobody answers at {}: {error}; start the server (encke serve), or name another URL",
-            plan.address
-        )
-    })
 }
 
 fn sentence(check: &Check) -> String {

@@ -20,7 +20,7 @@ use target::Target;
 
 /// The options of `encke bench`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Options {
     /// The server
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080")]

@@ -51,13 +51,12 @@ pub(super) struct Progress {
     pub(super) errors: u64,
     /// What went wrong last.
     pub(super) last_error: Option<String>,
-    /// Of a storm, how many are not back.
+    /// Storms begun, and how many are not back from the last.
+    pub(super) storms: u64,
     pub(super) storming: u64,
     /// Messages handed to connections, and those of them with an answer.
     pub(super) said: u64,
     pub(super) answered: u64,
-    /// CPU time of the process.
-    pub(super) cpu_us: u64,
 }
 
 impl Progress {
@@ -68,10 +67,10 @@ impl Progress {
         self.ticks += other.ticks;
         self.errors += other.errors;
         self.last_error = other.last_error.clone().or(self.last_error.take());
+        self.storms += other.storms;
         self.storming += other.storming;
         self.said += other.said;
         self.answered += other.answered;
-        self.cpu_us += other.cpu_us;
     }
 }
 

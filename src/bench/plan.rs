@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::preset::Transport;
 use super::stamp::RUN_BYTES;
-use super::template::Template;
+use super::template::{Filling, Template};
 
 /// Messages of one run: what is known of each of them has to fit into memory several times.
 pub(super) const MESSAGES_MAX: u64 = 4_000_000;
@@ -129,6 +129,24 @@ impl Plan {
     /// How many of the first `said` messages went to this room: they go to all in turn.
     pub(super) fn said_in(&self, room: u32, said: u32) -> u32 {
         (said + self.channels - 1 - room) / self.channels
+    }
+
+    /// Appends the head with which subscriber `n` asks, without the empty line that ends it. Who has no
+    /// cursor hands in none.
+    pub(super) fn write_subscription(&self, n: u32, cursor: &[u8], out: &mut Vec<u8>) {
+        let ask = &self.ask;
+        let with = Filling { run: &self.run, room: self.room(n), number: n, cursor, ..Filling::default() };
+        out.extend_from_slice(b"GET ");
+        let resume = ask.resume.as_ref().filter(|_| !cursor.is_empty());
+        resume.unwrap_or(&ask.target).fill(&with, out);
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(self.host.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        let more = if cursor.is_empty() { &[][..] } else { &ask.resume_headers };
+        for field in ask.headers.iter().chain(more) {
+            field.fill(&with, out);
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     /// The run's name, as it stands in stamps.

@@ -46,6 +46,8 @@ pub(super) struct Memory {
     pub(super) pss: u64,
     /// Of all of the kernel's small objects.
     pub(super) slab: u64,
+    /// Of those that are a socket's alone; zero where one may not look (`/proc/slabinfo` is root's).
+    pub(super) sockets: u64,
     /// What TCP holds for data that nobody has read yet.
     pub(super) tcp: u64,
 }
@@ -119,9 +121,26 @@ impl Server {
         self.family().into_iter().map(|pid| line(&rollup(pid), "Pss:") * 1_024).sum()
     }
 
+    /// How many descriptors the most generous of its processes may have.
+    pub(super) fn descriptors(&self) -> Option<u64> {
+        let limits = |pid| fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+        self.family()
+            .into_iter()
+            .map(|pid| line(&limits(pid), "Max open files"))
+            .max()
+            .filter(|most| *most > 0)
+    }
+
     pub(super) fn memory(&self) -> Memory {
         Memory { pss: self.pss(), ..kernel_memory() }
     }
+}
+
+/// What one process, of one thread, has used of a core, and how long it waited for one; both in microseconds.
+pub(super) fn scheduled_us(pid: u32) -> (u64, u64) {
+    let schedule = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let mut numbers = schedule.split_whitespace().map(|n| n.parse().unwrap_or(0_u64) / 1_000);
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// What the kernel holds, for all of the machine.
@@ -132,9 +151,29 @@ pub(super) fn kernel_memory() -> Memory {
     let pages = tcp.and_then(|line| line.split_whitespace().skip_while(|word| *word != "mem").nth(1));
     Memory {
         pss: 0,
+        sockets: socket_bytes(&fs::read_to_string("/proc/slabinfo").unwrap_or_default()),
         slab: line(&meminfo, "Slab:") * 1_024,
         tcp: pages.and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * page_size() as u64,
     }
+}
+
+/// The kernel's caches that grow with each TCP socket and with little else.
+const SOCKET_CACHES: [&str; 6] =
+    ["TCP", "TCPv6", "sock_inode_cache", "filp", "eventpoll_epi", "eventpoll_pwq"];
+
+/// Bytes in those caches. Directory entries are kept for files, too: of these, each socket has one.
+fn socket_bytes(slabinfo: &str) -> u64 {
+    let cache = |name: &str| -> (u64, u64) {
+        let line = slabinfo.lines().find(|line| line.split_whitespace().next() == Some(name));
+        let mut numbers = line.into_iter().flat_map(|line| line.split_whitespace().skip(1));
+        let mut number = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let active = number();
+        // Objects in all, of which some are free.
+        number();
+        (active, number())
+    };
+    let own: u64 = SOCKET_CACHES.iter().map(|name| cache(name)).map(|(active, bytes)| active * bytes).sum();
+    own + cache("sock_inode_cache").0 * cache("dentry").1
 }
 
 /// Fields of `/proc/PID/stat`, counted behind the command's name.
@@ -165,6 +204,15 @@ mod tests {
         assert!(usage.cpu_us() > 0 && usage.voluntary_switches + usage.involuntary_switches > 0, "{usage:?}");
         let memory = server.memory();
         assert!(memory.pss > 100_000 && memory.slab > 100_000, "{memory:?}");
+    }
+
+    #[test]
+    fn sockets_are_told_from_files() {
+        let slabinfo = "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize> …\n\
+                        TCP 10 13 2368 13 8 : tunables\nsock_inode_cache 10 19 832 19 4 : tunables\n\
+                        dentry 393914 414057 192 21 1 : tunables\n";
+        assert_eq!(socket_bytes(slabinfo), 10 * (2_368 + 832 + 192));
+        assert_eq!(socket_bytes(""), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! Knows: plan, record, arithmetic. Never learns how anything was measured.
 
+mod charts;
 pub(super) mod page;
 pub(super) mod table;
 
@@ -187,7 +188,10 @@ pub(super) struct ServerReport {
 
 #[derive(Debug, Serialize)]
 pub(super) struct KernelReport {
+    /// All of the slab's growth: whatever else the machine did meanwhile is in it.
     pub(super) slab_bytes_per_connection: Option<f64>,
+    /// The growth of what is a socket's alone; needs root.
+    pub(super) socket_bytes_per_connection: Option<f64>,
     pub(super) tcp_bytes_per_connection: Option<f64>,
     /// Whether the client's end of each connection is in these numbers.
     pub(super) both_ends: bool,
@@ -198,6 +202,7 @@ pub(super) struct ClientReport {
     pub(super) workers: usize,
     /// What each used of a core while messages were sent; the publisher's is the last, if there is one.
     pub(super) cpu_shares: Vec<f64>,
+    pub(super) waited_for_a_core_s: f64,
     pub(super) longest_turn_us: u64,
     pub(super) is_bottleneck: bool,
 }
@@ -440,6 +445,8 @@ fn kernel(plan: &Plan, record: &Record) -> KernelReport {
     let growth = |after: u64, before: u64| each(after as f64 - before as f64, record.listening, true);
     KernelReport {
         slab_bytes_per_connection: growth(record.after.slab, record.before.slab),
+        socket_bytes_per_connection: growth(record.after.sockets, record.before.sockets)
+            .filter(|_| record.after.sockets > 0),
         tcp_bytes_per_connection: growth(record.after.tcp, record.before.tcp),
         both_ends: plan.address.ip().is_loopback(),
     }
@@ -449,6 +456,7 @@ fn client(record: &Record) -> ClientReport {
     ClientReport {
         workers: record.shares.len(),
         cpu_shares: record.shares.iter().map(|&share| rounded(share)).collect(),
+        waited_for_a_core_s: rounded(record.client_waited_s),
         longest_turn_us: record.tally.longest_turn_us,
         is_bottleneck: record.shares.iter().any(|&share| share > BUSY),
     }
@@ -494,6 +502,16 @@ fn warnings(report: &Report) -> Vec<String> {
             "1 % of the messages were sent {} ms late or more: the publisher was held up",
             late.p99 / 1_000
         ),
+    );
+    let missed = u64::from(report.publications.said) - report.publications.accepted;
+    warn(
+        missed > 0,
+        format!("{missed} of {} messages were not accepted by the server", report.publications.said),
+    );
+    let ours = report.client.waited_for_a_core_s;
+    warn(
+        ours > 0.1 * report.load.duration_s,
+        format!("the client waited {ours:.1} s for a core: latencies contain that; use more cores, or --pin"),
     );
     let waited = report.server.as_ref().map_or(0.0, |server| server.waited_for_a_core_s);
     warn(

@@ -1,4 +1,6 @@
 //! The report as a table, for a terminal.
+//!
+//! Knows: words and columns. Never learns where they are shown.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
@@ -34,7 +36,7 @@ fn table() -> Table {
 
 /// Pairs of a name and what was found.
 pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
-    let (connections, deliveries, said) = (&report.connections, &report.deliveries, &report.publications);
+    let connections = &report.connections;
     let mut rows = vec![(
         "connections",
         format!(
@@ -42,6 +44,23 @@ pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
             connections.listening, connections.ramp_s, connections.disconnects, connections.churned
         ),
     )];
+    delivery_rows(report, &mut rows);
+    clock_and_storm_rows(report, &mut rows);
+    server_rows(report, &mut rows);
+    let shares: Vec<String> =
+        report.client.cpu_shares.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+    let longest = report.client.longest_turn_us as f64 / 1e3;
+    let waited = report.client.waited_for_a_core_s;
+    let shares = shares.join(", ");
+    rows.push((
+        "client",
+        format!("{shares} of a core, waited {waited:.1} s for one; longest turn {longest:.1} ms"),
+    ));
+    rows
+}
+
+fn delivery_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
+    let (deliveries, said) = (&report.deliveries, &report.publications);
     if said.planned > 0 {
         rows.push((
             "published",
@@ -74,6 +93,9 @@ pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
             format!("{} deliveries, not counted above", deliveries.slow_received),
         ));
     }
+}
+
+fn clock_and_storm_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
     if let Some(ticks) = &report.ticks {
         rows.push((
             "ticks",
@@ -89,18 +111,14 @@ pub(super) fn rows(report: &Report) -> Vec<(&'static str, String)> {
             storm.server_cpu_us_each.map_or(String::new(), |us| format!("; server CPU {us:.1} us each"));
         rows.push(("storm", format!("{} of {} back in {:.3} s{cpu}", storm.back, storm.cut, storm.seconds)));
     }
-    server_rows(report, &mut rows);
-    let shares: Vec<String> =
-        report.client.cpu_shares.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
-    let longest = report.client.longest_turn_us as f64 / 1e3;
-    rows.push(("client", format!("{} of a core; longest turn {longest:.1} ms", shares.join(", "))));
-    rows
 }
 
 fn server_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
     let Some(server) = &report.server else { return };
     let per = |amount: Option<f64>, unit: &str| {
-        amount.map_or("-".to_owned(), |amount| format!("{amount:.2} {unit}"))
+        amount.map_or("-".to_owned(), |amount| {
+            if unit == "bytes" { format!("{amount:.0} B") } else { format!("{amount:.2} {unit}") }
+        })
     };
     rows.push((
         "server CPU",
@@ -128,8 +146,9 @@ fn server_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
     rows.push((
         "memory each",
         format!(
-            "{} PSS; kernel {} slab, {} TCP{ends}",
+            "{} PSS; kernel: sockets {}, all slab {}, unread {}{ends}",
             per(server.pss_bytes_per_connection, "bytes"),
+            per(report.kernel.socket_bytes_per_connection, "bytes"),
             per(report.kernel.slab_bytes_per_connection, "bytes"),
             per(report.kernel.tcp_bytes_per_connection, "bytes")
         ),

@@ -196,7 +196,7 @@ impl Crowd {
         seat.stage = Stage::Listening;
         self.listening += 1;
         self.tally.first_frame_us.record(now_us.saturating_sub(seat.planned_us));
-        self.people[at].listens(&self.view, now_us);
+        self.people[at].listens(now_us);
         if std::mem::take(&mut seat.storming) {
             self.storming -= 1;
             if let Some(storm) = self.tally.storms.last_mut() {
@@ -328,7 +328,8 @@ impl Crowd {
         if per_s <= 0.0 || self.view.speak_us == 0 || self.hushed || self.people.is_empty() {
             return None;
         }
-        let due = |churned: u64| self.view.speak_us + (churned as f64 * 1e6 / per_s) as u64;
+        let speak_us = self.view.speak_us;
+        let due = |churned: u64| speak_us + (churned as f64 * 1e6 / per_s) as u64;
         let mut planned = due(self.churned);
         while planned <= now_us {
             self.churned += 1;
@@ -337,7 +338,7 @@ impl Crowd {
                 self.connect(at, planned);
                 self.tally.churned += 1;
             }
-            planned = self.view.speak_us + (self.churned as f64 * 1e6 / per_s) as u64;
+            planned = due(self.churned);
         }
         Some(planned)
     }
@@ -439,6 +440,7 @@ impl Part for Crowd {
             ticks: self.tally.ticks.received,
             errors: self.tally.errors.values().sum(),
             last_error: self.last_error.clone(),
+            storms: self.tally.storms.len() as u64,
             storming: self.storming,
             ..Progress::default()
         }

@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_de
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::alarm::Alarm;
-use super::clock::{cpu_us, mono_us};
+use super::clock::mono_us;
 use super::orders::{Lines, Order, Progress, Word, line};
 use super::plan::{Place, Plan};
 use super::tally::Tally;
@@ -157,8 +157,7 @@ impl Worker {
             let now = mono_us();
             due = self.part.advance(now);
             if now >= report_us {
-                let progress = Progress { cpu_us: cpu_us(), ..self.part.progress() };
-                io::stdout().write_all(&line(&Word::Progress(progress)))?;
+                io::stdout().write_all(&line(&Word::Progress(self.part.progress())))?;
                 report_us = now + PROGRESS_EVERY_US;
             }
             self.longest_turn_us = self.longest_turn_us.max(mono_us() - woken);

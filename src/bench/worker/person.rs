@@ -10,7 +10,6 @@ use super::super::plan::{CursorFrom, Habit, Plan};
 use super::super::preset::Transport;
 use super::super::stamp::{RUN_BYTES, Stamp, StampScan};
 use super::super::tally::Tally;
-use super::super::template::Filling;
 use super::super::ticks::Ticks;
 
 /// What all subscribers of a worker have in common.
@@ -34,10 +33,6 @@ impl View {
         let gaps = plan.ask.gaps.iter().map(mark).collect();
         let tick = plan.ticks.as_ref().map(|ticks| mark(&ticks.behind));
         View { run: plan.run_bytes(), cursor, gaps, tick, speak_us: 0, plan }
-    }
-
-    fn has_cursors(&self) -> bool {
-        self.plan.ask.cursor != CursorFrom::Nowhere
     }
 
     fn due_us(&self, sequence: u32) -> u64 {
@@ -110,32 +105,16 @@ impl Person {
 
     /// Appends the request with which it subscribes, or comes back.
     pub(super) fn request(&self, view: &View, out: &mut Vec<u8>) {
-        let ask = &view.plan.ask;
         let cursor = self.safe.as_ref().map_or(&b""[..], Value::as_bytes);
-        let with = Filling {
-            run: &view.plan.run,
-            room: self.room,
-            number: self.number,
-            cursor,
-            ..Filling::default()
-        };
-        out.extend_from_slice(b"GET ");
-        let resume = ask.resume.as_ref().filter(|_| !cursor.is_empty());
-        resume.unwrap_or(&ask.target).fill(&with, out);
-        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        out.extend_from_slice(view.plan.host.as_bytes());
-        let more = if cursor.is_empty() { &[][..] } else { &ask.resume_headers };
-        for field in ask.headers.iter().chain(more) {
-            out.extend_from_slice(b"\r\n");
-            field.fill(&with, out);
-        }
+        view.plan.write_subscription(self.number, cursor, out);
         if let Some(validators) = &self.validators {
-            out.extend_from_slice(b"\r\nIf-Modified-Since: ");
+            out.extend_from_slice(b"If-Modified-Since: ");
             out.extend_from_slice(&validators.0);
             out.extend_from_slice(b"\r\nIf-None-Match: ");
             out.extend_from_slice(&validators.1);
+            out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 
     /// A new connection: nothing of its answer is known, everything heard before stays.
@@ -160,9 +139,10 @@ impl Person {
         }
     }
 
-    /// It listens from now on (a poll: it has asked).
-    pub(super) fn listens(&mut self, view: &View, now_us: u64) {
-        if self.from_us == 0 || !view.has_cursors() {
+    /// It listens from now on (a poll: it has asked). Who comes back without a cursor begins anew: there is
+    /// none on such a server, or nothing had been heard yet that would have had one.
+    pub(super) fn listens(&mut self, now_us: u64) {
+        if self.safe.is_none() && self.validators.is_none() {
             self.from_us = now_us;
         }
     }
