@@ -26,9 +26,23 @@ fn encke_and_the_floor_are_measured_in_turn_and_nothing_is_lost() {
     let scratch = Scratch::new();
     let out = scratch.path().to_str().expect("a plain path");
     let (code, table, errors) = compare(&[
-        "--peers", "floor,encke", "--connections", "20", "--rounds", "2", "--duration", "1", "--settle", "0",
+        "--peers",
+        "floor,encke",
+        "--connections",
+        "20",
+        "--rounds",
+        "2",
+        "--duration",
+        "1",
+        "--settle",
+        "0",
         // All on one core: some machines have no other, and nothing is concluded from the times.
-        "--client-core", "0", "--encke", env!("CARGO_BIN_EXE_encke"), "--out", out,
+        "--client-core",
+        "0",
+        "--encke",
+        env!("CARGO_BIN_EXE_encke"),
+        "--out",
+        out,
     ]);
     assert_eq!(code, Some(0), "{errors}");
     for peer in ["floor", "encke"] {
@@ -47,5 +61,8 @@ fn encke_and_the_floor_are_measured_in_turn_and_nothing_is_lost() {
 fn an_unknown_peer_is_told_the_known_ones() {
     let (code, _, complaint) = compare(&["--peers", "carrier-pigeon"]);
     assert_eq!(code, Some(2));
-    assert!(complaint.contains("no peer is called 'carrier-pigeon'; there are floor, encke, nchan"), "{complaint}");
+    assert!(
+        complaint.contains("no peer is called 'carrier-pigeon'; there are floor, encke, nchan"),
+        "{complaint}"
+    );
 }

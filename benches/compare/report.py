@@ -16,7 +16,7 @@ def memory(bench):
 def kernel(bench):
     """What sockets and their buffers alone take, where that can be told (root); else all that the kernel's slab grew by."""
     found = bench["kernel"]
-    slab = found["socket_bytes_per_connection"]
+    slab = found.get("socket_bytes_per_connection")
     if slab is None:
         slab = found["slab_bytes_per_connection"]
     parts = [slab, found["tcp_bytes_per_connection"]]
