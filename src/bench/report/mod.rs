@@ -538,6 +538,11 @@ fn warnings(report: &Report) -> Vec<String> {
         waited > 0.1 * report.load.duration_s,
         format!("the server waited {waited:.1} s for a core: others are busy on this machine"),
     );
+    let growth = report.server.as_ref().and_then(|server| server.pss_bytes_per_connection);
+    warn(
+        growth.is_some_and(|bytes| bytes <= 0.0),
+        "the server had room for these connections from before: start it anew to measure its memory".into(),
+    );
     warn(report.interrupted, "interrupted: these are the results so far".into());
     warnings
 }
