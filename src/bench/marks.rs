@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn values_are_found_in_every_split() {
-        let cases: [(&[u8], &[u8], &[u8], &[&str]); 4] = [
+        type Case = (&'static [u8], &'static [u8], &'static [u8], &'static [&'static str]);
+        let cases: [Case; 4] = [
             (b"\nid: ", b"\n", b"id: 17\ndata: \nid : no\n\nid: 18\n\n\nid: 19:1\n", &["17", "18", "19:1"]),
             (b"\"timestamp\":", b"", br#"{"msg":"x","timestamp":17.5}{"timestamp": "8"}"#, &["17.5", "8"]),
             (b"Time(", b"", b"TimTime(17);TTime(18);", &["17", "18"]),

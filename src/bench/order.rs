@@ -23,8 +23,8 @@ pub(super) struct Heard {
 pub(super) enum Verdict {
     /// New; these before it have not come, or not yet.
     New { skipped: Range<u32> },
-    /// New, but others were ahead of it.
-    OutOfOrder,
+    /// New, but others were ahead of it, this one farthest.
+    OutOfOrder { ahead: u32 },
     /// It came before.
     Duplicate,
 }
@@ -56,7 +56,7 @@ impl Heard {
             return Verdict::Duplicate;
         }
         self.missing = self.missing.saturating_sub(1);
-        Verdict::OutOfOrder
+        Verdict::OutOfOrder { ahead: self.next - 1 }
     }
 
     /// Moves on to `end`, and says what was not heard before it.
@@ -90,10 +90,10 @@ mod tests {
     fn late_and_repeated_ones_are_told_apart() {
         let mut heard = Heard::default();
         assert_eq!(heard.take(2), new(0..2));
-        assert_eq!(heard.take(0), Verdict::OutOfOrder);
+        assert_eq!(heard.take(0), Verdict::OutOfOrder { ahead: 2 });
         assert_eq!(heard.take(0), Verdict::Duplicate);
         assert_eq!(heard.take(2), Verdict::Duplicate);
-        assert_eq!(heard.take(1), Verdict::OutOfOrder);
+        assert_eq!(heard.take(1), Verdict::OutOfOrder { ahead: 2 });
         assert_eq!(heard.take(3), new(3..3));
     }
 
@@ -104,7 +104,7 @@ mod tests {
         for number in 2..=REMEMBERED + 1 {
             heard.take(number);
         }
-        assert_eq!(heard.take(0), Verdict::OutOfOrder);
+        assert_eq!(heard.take(0), Verdict::OutOfOrder { ahead: REMEMBERED + 1 });
         assert_eq!(heard.take(0), Verdict::Duplicate);
         assert_eq!(heard.take(1_000_000), new(REMEMBERED + 2..1_000_000));
     }

@@ -92,7 +92,7 @@ impl StampScan {
         match at {
             0 => *self = StampScan::default(),
             _ if at >= TIME_AT => self.planned_us = self.planned_us * 10 + u64::from(byte - b'0'),
-            _ if at >= SEQUENCE_AT && at < TIME_AT - 1 => {
+            _ if (SEQUENCE_AT..TIME_AT - 1).contains(&at) => {
                 self.sequence = self.sequence * 10 + u32::from(byte - b'0');
             }
             _ => {}

@@ -18,6 +18,10 @@ const GREATEST_US: u64 = 3_600_000_000;
 /// Digits of a value that a histogram keeps.
 const DIGITS: u8 = 3;
 
+/// Pairs of messages in the wrong order that are kept, and how many of the latest are searched for one.
+const PAIRS_MAX: usize = 100_000;
+const RECENT_PAIRS: usize = 64;
+
 /// How often which value came, exact to a thousandth. Travels as HdrHistogram V2 in base64.
 #[derive(Clone, Debug)]
 pub(super) struct Distribution(Histogram<u64>);
@@ -192,7 +196,11 @@ pub(super) struct Tally {
     /// By number, too; only a publisher has any.
     pub(super) publications: Vec<Publication>,
     pub(super) duplicated: u64,
-    pub(super) out_of_order: u64,
+    /// How often a message came after a later one: its number, the other's, how often. Whether that was wrong only
+    /// the publisher's times can tell.
+    pub(super) overtakings: Vec<(u32, u32, u64)>,
+    /// How often it happened beyond what is kept one by one.
+    pub(super) more_overtakings: u64,
     /// Gaps that the server announced.
     pub(super) gaps: u64,
     /// Messages that nobody could expect: the subscriber was not there, and has no cursor.
@@ -219,6 +227,22 @@ impl Tally {
         *self.errors.entry(kind.into()).or_default() += 1;
     }
 
+    /// A message came after a later one.
+    pub(super) fn overtaken(&mut self, late: u32, ahead: u32) {
+        self.count_overtaking(late, ahead, 1);
+    }
+
+    /// All who hear a channel mostly hear it in one order: the pair was there a moment ago, or is new.
+    fn count_overtaking(&mut self, late: u32, ahead: u32, count: u64) {
+        let recent = self.overtakings.len().saturating_sub(RECENT_PAIRS);
+        let known = self.overtakings[recent..].iter().rposition(|pair| (pair.0, pair.1) == (late, ahead));
+        match known {
+            Some(at) => self.overtakings[recent + at].2 += count,
+            None if self.overtakings.len() < PAIRS_MAX => self.overtakings.push((late, ahead, count)),
+            None => self.more_overtakings += count,
+        }
+    }
+
     /// Adds what another worker counted.
     pub(super) fn merge(&mut self, other: Tally) {
         self.connect_us.merge(&other.connect_us);
@@ -230,7 +254,10 @@ impl Tally {
         self.broadcasts.iter_mut().zip(&other.broadcasts).for_each(|(mine, theirs)| mine.merge(theirs));
         self.publications.extend(other.publications);
         self.duplicated += other.duplicated;
-        self.out_of_order += other.out_of_order;
+        for (late, ahead, count) in other.overtakings {
+            self.count_overtaking(late, ahead, count);
+        }
+        self.more_overtakings += other.more_overtakings;
         self.gaps += other.gaps;
         self.away += other.away;
         self.strays += other.strays;

@@ -42,7 +42,7 @@ fn measured(url: &str, arguments: &[&str]) -> Value {
 fn brief(report: &Value) -> String {
     let mut report = report.clone();
     prune(&mut report);
-    format!("{}", brief(&report))
+    format!("{report:#}")
 }
 
 fn prune(value: &mut Value) {
@@ -182,7 +182,7 @@ fn slow_and_stalled_readers_are_counted_apart() {
     );
     expect(&report, EXACT);
     let received = number(&report, "/deliveries/received");
-    assert!(received >= 20 && received < 800 && received.is_multiple_of(20), "{}", brief(&report));
+    assert!((20..800).contains(&received) && received.is_multiple_of(20), "{}", brief(&report));
     assert!(number(&report, "/deliveries/slow_received") > 0, "{}", brief(&report));
 }
 

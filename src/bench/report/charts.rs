@@ -77,6 +77,8 @@ where
     Y::CoordDescType: ValueFormatter<f64>,
 {
     let floor = if axes.logarithmic { f64::MIN_POSITIVE } else { 0.0 };
+    // Shares are read at whole nines.
+    let x_labels = if axes.logarithmic { x_max as usize + 2 } else { 7 };
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .margin(12)
@@ -92,7 +94,7 @@ where
         .axis_style(INK.mix(0.4))
         .x_desc(axes.x)
         .y_desc(axes.y)
-        .x_labels(7)
+        .x_labels(x_labels)
         .y_labels(6)
         .x_label_formatter(&|x| (axes.x_label)(*x))
         .y_label_formatter(&|y| (axes.y_label)(*y))

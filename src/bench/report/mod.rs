@@ -133,7 +133,10 @@ pub(super) struct DeliveryReport {
     pub(super) received: u64,
     pub(super) lost: u64,
     pub(super) duplicated: u64,
+    /// After a later one, though it had been accepted before that one was sent.
     pub(super) out_of_order: u64,
+    /// After a later one that was under way at the same time: nobody can expect an order.
+    pub(super) overtaken: u64,
     pub(super) gaps: u64,
     pub(super) away: u64,
     pub(super) strays: u64,
@@ -367,12 +370,14 @@ fn deliveries(record: &Record) -> DeliveryReport {
             last.record(broadcast.last_us.saturating_sub(publication.sent_us));
         }
     }
+    let (out_of_order, overtaken) = order(tally);
     DeliveryReport {
         expected: received + lost,
         received,
         lost,
         duplicated: tally.duplicated,
-        out_of_order: tally.out_of_order,
+        out_of_order,
+        overtaken,
         gaps: tally.gaps,
         away: tally.away,
         strays: tally.strays,
@@ -383,6 +388,21 @@ fn deliveries(record: &Record) -> DeliveryReport {
         sent_to_first_us: Summary::of(&first),
         sent_to_last_us: Summary::of(&last),
     }
+}
+
+/// How many deliveries came in an order that was wrong, and how many in one that was as good as any. Messages that
+/// are sent over several connections may be under way together; only an answer says that one was first.
+fn order(tally: &Tally) -> (u64, u64) {
+    let was_first = |late: u32, ahead: u32| {
+        let pair = (tally.publications.get(late as usize), tally.publications.get(ahead as usize));
+        let (Some(late), Some(ahead)) = pair else { return false };
+        late.answered_us != 0 && late.answered_us <= ahead.sent_us
+    };
+    let wrong = tally.overtakings.iter().filter(|(late, ahead, _)| was_first(*late, *ahead));
+    let wrong: u64 = wrong.map(|(_, _, count)| count).sum();
+    let all: u64 = tally.overtakings.iter().map(|(_, _, count)| count).sum();
+    // What was not kept counts against the server: so many wrong pairs are no accident.
+    (wrong + tally.more_overtakings, all - wrong)
 }
 
 /// How long deliveries took place, in seconds.
@@ -518,6 +538,11 @@ fn warnings(report: &Report) -> Vec<String> {
         waited > 0.1 * report.load.duration_s,
         format!("the server waited {waited:.1} s for a core: others are busy on this machine"),
     );
+    let growth = report.server.as_ref().and_then(|server| server.pss_bytes_per_connection);
+    warn(
+        growth.is_some_and(|bytes| bytes <= 0.0),
+        "the server had room for these connections from before: start it anew to measure its memory".into(),
+    );
     warn(report.interrupted, "interrupted: these are the results so far".into());
     warnings
 }
@@ -529,4 +554,29 @@ fn each(amount: f64, count: u64, known: bool) -> Option<f64> {
 /// To a thousandth: more digits would pretend.
 fn rounded(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_accepted_first_can_be_expected_first() {
+        let publication =
+            |sent_us, answered_us| Publication { planned_us: 0, sent_us, answered_us, accepted: true };
+        let mut tally = Tally {
+            publications: vec![publication(1, 5), publication(3, 9), publication(6, 7)],
+            ..Tally::default()
+        };
+        // Message 1 was sent while 0 had no answer yet: whoever hears it first is not wrong.
+        tally.overtaken(0, 1);
+        assert_eq!(order(&tally), (0, 1));
+        // Message 2 was sent when 0 had been accepted.
+        tally.overtaken(0, 2);
+        tally.overtaken(0, 2);
+        assert_eq!(order(&tally), (2, 1));
+        // Without an answer nobody knows.
+        tally.publications[0].answered_us = 0;
+        assert_eq!(order(&tally), (0, 3));
+    }
 }

@@ -84,6 +84,10 @@ fn delivery_rows(report: &Report, rows: &mut Vec<(&'static str, String)>) {
             ),
         ));
     }
+    if deliveries.overtaken > 0 {
+        let overtaken = format!("{} by messages that were under way at the same time", deliveries.overtaken);
+        rows.push(("overtaken", overtaken));
+    }
     if deliveries.away > 0 {
         rows.push(("while away", format!("{} that nobody could expect, without a cursor", deliveries.away)));
     }

@@ -279,8 +279,8 @@ impl Person {
         }
         match self.heard.take(number) {
             Verdict::New { skipped } => skipped.for_each(|number| self.missed(number, view, tally)),
-            Verdict::OutOfOrder => {
-                tally.out_of_order += 1;
+            Verdict::OutOfOrder { ahead } => {
+                tally.overtaken(stamp.sequence, ahead * view.plan.channels + self.room);
                 match view.due_us(stamp.sequence) < self.from_us {
                     true => tally.away = tally.away.saturating_sub(1),
                     false => tally.broadcasts[stamp.sequence as usize].missing -= 1,
