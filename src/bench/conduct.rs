@@ -30,6 +30,9 @@ const SAMPLE_EVERY_US: u64 = 250_000;
 /// While connections come in, its memory is read this often: a walk over all of its pages is no small thing.
 const MEMORY_EVERY_US: u64 = 500_000;
 
+/// Before the bill of a storm is made up: no server is known to keep a half-closed connection for longer.
+const GRACE_US: u64 = 6_000_000;
+
 /// How long workers may take to tell their results.
 const RESULTS_US: u64 = 60_000_000;
 
@@ -224,6 +227,8 @@ impl Conductor<'_> {
             let progress = fleet.progress();
             progress.storms == begun && progress.storming == 0
         })?;
+        // What the end of the old connections costs belongs to it, also where a server grants half-closed ones a moment.
+        self.until(GRACE_US, |_| false)?;
         self.record.storms.push(Storm { at_us, usage: self.usage().since(&used) });
         Ok(())
     }
