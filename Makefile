@@ -2,14 +2,14 @@
 #
 # Everything here works on a fresh machine that has Rust (https://rustup.rs) and Debian's
 # package manager. Only the tests need more, and install it: a browser, for the pages; curl and
-# Python, for clients that nobody here wrote.
+# Python, for clients that nobody here wrote; strace, to count system calls.
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-TEST_PACKAGES := chromium chromium-driver curl python3-venv
+TEST_PACKAGES := chromium chromium-driver curl python3-venv strace
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz fuzz-smoke conformance check fmt bench pictures doc tools clean
+.PHONY: help run test soak fuzz fuzz-smoke conformance check fmt bench compare million pictures doc tools clean
 
 help: ## Say what there is to do (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ help: ## Say what there is to do (this)
 run: ## Serve the demos on http://127.0.0.1:8080/
 	$(CARGO) run --release
 
-test: tools ## Run all tests; installs Chromium, curl and Python first if missing (Debian, sudo)
+test: tools ## Run all tests; installs Chromium, curl, Python and strace first if missing (Debian, sudo)
 	$(CARGO) test --locked --all-features
 
 soak: ## Play a million worlds of the simulation (ENCKE_FIRST, ENCKE_SEEDS: other ones)
@@ -49,8 +49,14 @@ fmt: ## Format the sources
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
-bench: ## Measure the inside: parsing a head, the timer wheel
-	$(CARGO) bench --locked --benches
+bench: ## Measure the inside: heads, wheel, encoding, sweeps
+	$(CARGO) bench --locked --bench head --bench wheel --bench encode --bench sweep
+
+compare: ## Measure encke beside nginx with nchan, Node and PHP; installs them first if missing (Debian, sudo)
+	benches/compare/run --install
+
+million: ## Hold 100,000 connections in a kernel of one's own (user-mode-linux; docs/a-million.md)
+	benches/million/run 1000 10000 100000
 
 pictures: tools ## Take the screenshots of the README anew
 	ENCKE_PICTURES=docs/images $(CARGO) test --locked --test pages pictures

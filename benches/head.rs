@@ -1,6 +1,6 @@
 //! What does it cost to read a request head?
 //!
-//! A small one (curl), a large one (a browser with cookies), and 30 KB that come one byte at a time:
+//! A small one (curl), sixteen of them in one piece, a large one (a browser with cookies), and 30 KB that come one byte at a time:
 //! per byte the last must cost little more than in one piece, or somebody can make the server work
 //! for nothing.
 
@@ -32,6 +32,9 @@ Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=necessary%
 _id=GA1.1.123456789.1700000000; visitor=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\r\n\
 \r\n";
 
+/// Requests that came in one piece, one behind the other.
+const PIPELINED: usize = 16;
+
 /// A legal head of `bytes` bytes, most of it cookies.
 fn crowded_head(bytes: usize) -> String {
     let line = "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=necessary%2Cstatistics; \
@@ -60,6 +63,15 @@ fn read(head: &[u8]) {
     black_box(Request::parse(&head[..length]).expect("legal"));
 }
 
+/// Reads requests until there is none left. Their bodies are empty.
+fn read_all(mut requests: &[u8]) {
+    while !requests.is_empty() {
+        let length = scan(requests);
+        black_box(Request::parse(&requests[..length]).expect("legal"));
+        requests = &requests[length..];
+    }
+}
+
 fn heads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scan and parse");
     for (name, head) in [("curl", CURL), ("browser", BROWSER)] {
@@ -69,6 +81,11 @@ fn heads(criterion: &mut Criterion) {
             bencher.iter(|| scan(black_box(head.as_bytes())))
         });
     }
+    let pipelined = CURL.repeat(PIPELINED);
+    group.throughput(Throughput::Bytes(pipelined.len() as u64));
+    group.bench_function("curl, 16 pipelined", |bencher| {
+        bencher.iter(|| read_all(black_box(pipelined.as_bytes())))
+    });
     group.finish();
 
     let mut group = criterion.benchmark_group("scan in pieces");

@@ -37,6 +37,10 @@ pub const DEFAULT_FILE: &str = include_str!("config.default.toml");
 pub struct Settings {
     /// Where to listen. Default: 127.0.0.1:8080, so that nobody is surprised to be on the net.
     pub listen: Vec<Address>,
+    /// Whether other servers may listen on the same TCP ports (SO_REUSEPORT); the kernel then spreads connections over
+    /// them. Default: false, because each of them has channels and histories of its own, and because a second server on
+    /// a port is nearly always a mistake.
+    pub reuse_port: bool,
     /// A directory that is laid over the embedded pages: a file in it wins. Default: none. In the file, `""` is none.
     #[cfg_attr(feature = "shell", serde(rename = "static", deserialize_with = "file::directory"))]
     pub static_dir: Option<PathBuf>,
@@ -87,6 +91,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: vec![Address::loopback(8080)],
+            reuse_port: false,
             static_dir: None,
             open: false,
             hosts: Vec::new(),

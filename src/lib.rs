@@ -18,7 +18,8 @@
 //! | [`wire`] | HTTP and text, as pure functions | sockets, routes, channels |
 //! | [`kit`] | time, names, frames, the outbox, the timer wheel | what any of it is for |
 //!
-//! [`config`] stands beside them: every setting and limit, with its unit, default and reason.
+//! [`config`] stands beside them: every setting and limit, with its unit, default and reason. And `bench`, the load
+//! generator, which knows any server by its sockets alone.
 //!
 //! # A way through
 //!
@@ -107,6 +108,8 @@
 //! assert_eq!(engine.deadline(), Some(2_000_000)); // and no drift
 //! ```
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod config;
 pub mod dialect;
 pub mod engine;

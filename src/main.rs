@@ -47,6 +47,9 @@ enum Action {
     Serve(Flags),
     /// Print the default configuration file, with every setting explained
     Config,
+    /// Measure a comet server: this one, or any other
+    #[cfg(feature = "bench")]
+    Bench(Box<encke::bench::Options>),
 }
 
 /// What may be said on the command line; it wins over the file.
@@ -55,6 +58,10 @@ struct Flags {
     /// Listen here, not on 127.0.0.1:8080: [::1]:80, 8080, unix:PATH; repeatable
     #[arg(long, value_name = "ADDR", help_heading = "Serving")]
     listen: Vec<Address>,
+
+    /// Share the TCP ports with other processes that say so; each has its own channels
+    #[arg(long, help_heading = "Serving")]
+    reuse_port: bool,
 
     /// Serve the files of this directory, before the embedded pages
     #[arg(long = "static", value_name = "DIR", help_heading = "Serving")]
@@ -93,6 +100,8 @@ fn main() -> ExitCode {
     let command = Command::parse();
     match command.action {
         Some(Action::Config) => print(DEFAULT_FILE),
+        #[cfg(feature = "bench")]
+        Some(Action::Bench(options)) => encke::bench::run(&options),
         Some(Action::Serve(flags)) => serve(flags),
         None => serve(command.flags),
     }
@@ -123,6 +132,7 @@ impl Flags {
         if !self.hosts.is_empty() {
             settings.hosts = self.hosts;
         }
+        settings.reuse_port |= self.reuse_port;
         settings.open |= self.open;
         settings.lab |= self.lab;
         settings.static_dir = self.static_dir.or(settings.static_dir);

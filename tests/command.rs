@@ -55,6 +55,7 @@ fn help_names_every_flag_and_fits_a_terminal() {
     let help = stdout_of(&["--help"]);
     for flag in [
         "--listen <ADDR>",
+        "--reuse-port",
         "--host <NAME>",
         "--open",
         "--lab",

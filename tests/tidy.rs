@@ -19,7 +19,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A room with a path behind it is a door that is open for this one name and nothing else.
 /// `config` is values and no room: whoever is bounded by a limit may know it.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["config", "shell"]),
+    ("main", &["bench", "config", "shell"]),
+    // A load generator knows servers by their sockets alone, ours too.
+    ("bench", &["wire", "kit"]),
     ("shell", &["config", "engine", "dialect", "wire", "kit"]),
     ("engine", &["config", "dialect", "hub", "transport", "log", "wire", "kit"]),
     ("dialect", &["transport", "log", "wire", "kit"]),

@@ -34,10 +34,10 @@ impl Server {
         Server::start(env!("CARGO_BIN_EXE_encke"), &arguments)
     }
 
-    /// The C program beside this file, compiled now.
+    /// The C program in benches/floor, compiled now.
     pub fn floor() -> Self {
         let binary = directory().join("floor-of-fanout");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fanout/floor.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/floor/floor.c");
         let compiled = Command::new("cc").args(["-O2", "-o"]).arg(&binary).arg(source).status();
         assert!(compiled.is_ok_and(|status| status.success()), "the floor needs a C compiler");
         Server::start(binary.to_str().expect("a path of ours"), &[])

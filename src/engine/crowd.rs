@@ -54,6 +54,8 @@ pub(super) struct Crowd<S> {
     pub(super) origin_lines: Rc<[Vec<u8>]>,
     /// How many streams there are: subscribers that are no polls.
     pub(super) streams: usize,
+    /// Somebody was sent more than his kernel would take, since the walk last began a round.
+    pub(super) has_blocked: bool,
     slots_used: u32,
     /// The state of the dice.
     seed: u64,
@@ -77,6 +79,7 @@ impl<S: Socket> Crowd<S> {
             next_generation: 0,
             origin_lines,
             streams: 0,
+            has_blocked: false,
             slots_used: 0,
             seed: seed | 1,
         }
@@ -138,10 +141,9 @@ impl<S: Socket> Crowd<S> {
             return;
         }
         let before = conn.outbox.held_bytes();
-        match conn.outbox.send(&mut conn.socket, bytes, now_ms) {
-            Sent::All => {}
-            Sent::Blocked => self.recount_outbox(index, before),
-            Sent::Broken => self.hang_up(index, Hangup::Reset),
+        let sent = conn.outbox.send(&mut conn.socket, bytes, now_ms);
+        if sent != Sent::All {
+            self.not_all_sent(index, sent, before);
         }
     }
 
@@ -150,10 +152,19 @@ impl<S: Socket> Crowd<S> {
         let now_ms = self.now.mono_ms();
         let conn = &mut self[index];
         let before = conn.outbox.held_bytes();
-        match conn.outbox.send_frame(&mut conn.socket, head, body, now_ms) {
-            Sent::All => {}
-            Sent::Blocked => self.recount_outbox(index, before),
-            Sent::Broken => self.hang_up(index, Hangup::Reset),
+        let sent = conn.outbox.send_frame(&mut conn.socket, head, body, now_ms);
+        if sent != Sent::All {
+            self.not_all_sent(index, sent, before);
+        }
+    }
+
+    /// What the outbox held `before` is no longer what it holds.
+    fn not_all_sent(&mut self, index: u32, sent: Sent, before: usize) {
+        if sent == Sent::Broken {
+            self.hang_up(index, Hangup::Reset);
+        } else {
+            self.has_blocked = true;
+            self.recount_outbox(index, before);
         }
     }
 
@@ -258,10 +269,9 @@ impl<S: Socket> Crowd<S> {
         self.seed % sides
     }
 
-    /// The slots from `from` on, at most `count` of them, that are in use; and the slot behind them.
-    pub(super) fn some_from(&self, from: u32, count: u32) -> (Vec<u32>, u32) {
-        let end = from.saturating_add(count);
-        ((from..end).filter(|&index| self.conns.contains(index as usize)).collect(), end)
+    /// Whether somebody is in a slot.
+    pub(super) fn is_taken(&self, index: u32) -> bool {
+        self.conns.contains(index as usize)
     }
 
     /// All connections, with their slots.
@@ -321,6 +331,7 @@ impl<S: Socket> Crowd<S> {
             Ok(sent) => {
                 self.stats.bytes += sent as u64;
                 self.stats.blocked += 1;
+                self.has_blocked = true;
                 self.recount_outbox(member, 0);
                 if self[member].is_dead() { Push::Gone } else { Push::Cut(batch.cut_at(sent).cursor) }
             }

@@ -140,9 +140,14 @@ impl<S: Socket> Engine<S> {
         let Stage::Farewells { next_slot } = &mut drain.stage else { return };
         let slots = self.crowd.slots();
         if *next_slot < slots {
-            let (indices, next) = self.crowd.some_from(*next_slot, FAREWELLS_PER_TURN);
-            *next_slot = next.min(slots);
-            indices.into_iter().for_each(|index| self.part(index));
+            let first = *next_slot;
+            let next = first.saturating_add(FAREWELLS_PER_TURN).min(slots);
+            *next_slot = next;
+            for index in first..next {
+                if self.crowd.is_taken(index) {
+                    self.part(index);
+                }
+            }
         } else if now_ms >= drain.ends_ms {
             self.crowd.indices().into_iter().for_each(|index| self.crowd.hang_up(index, Hangup::ShutDown));
         }

@@ -253,7 +253,7 @@ impl<S: Socket> Engine<S> {
         let timers = [
             self.crowd.wheel.deadline(),
             self.hub.deadline(),
-            self.walk.deadline(self.crowd.streams),
+            self.walk.deadline(&self.crowd),
             self.drain_deadline_ms(),
         ];
         timers.into_iter().flatten().min().map(|ms| ms * 1_000)

@@ -3,12 +3,14 @@
 //! Proxies close what is silent for long, and a peer that has vanished is only noticed when
 //! something is written to it. So every stream that heard nothing since the walk last came by is sent
 //! a sign of life. One round takes one heartbeat period, in small steps, so that a million signs
-//! of life do not fall into one moment.
+//! of life do not fall into one moment. Without heartbeats it only looks for those who have stalled, and stays at home
+//! while nobody can have.
 //!
 //! Knows: slots, one deadline. Never learns what a framing's sign of life looks like.
 
 use super::Engine;
 use super::conn::{Mark, Phase, Socket};
+use super::crowd::Crowd;
 use super::stats::Hangup;
 
 /// Slots looked at in one step, unless there are so many that steps would have to be less than a millisecond apart.
@@ -34,15 +36,19 @@ impl Walk {
     }
 
     /// When the next step is due, in milliseconds of the monotonic clock.
-    pub(super) fn deadline(&self, streams: usize) -> Option<u64> {
-        self.next_ms.filter(|_| streams > 0)
+    pub(super) fn deadline<S>(&self, crowd: &Crowd<S>) -> Option<u64> {
+        // Somebody blocked since it last looked whether it has cause to go: it has to look again.
+        let has_cause = crowd.has_blocked.then_some(0);
+        self.next_ms.or(has_cause).filter(|_| crowd.streams > 0)
     }
 }
 
 impl<S: Socket> Engine<S> {
     pub(super) fn take_a_walk(&mut self) {
         let now_ms = self.crowd.now.mono_ms();
-        if self.crowd.streams == 0 {
+        let begins = self.walk.next_slot == 0;
+        let has_cause = self.walk.has_heartbeats || self.crowd.has_blocked || !begins;
+        if self.crowd.streams == 0 || !has_cause {
             self.walk.next_ms = None;
             return;
         }
@@ -54,11 +60,16 @@ impl<S: Socket> Engine<S> {
         if due_ms > now_ms {
             return;
         }
-        let (indices, next) = self.crowd.some_from(self.walk.next_slot, step);
+        // Whoever is found to be blocked in this round gives cause for another.
+        self.crowd.has_blocked &= !begins;
+        let first = self.walk.next_slot;
+        let next = first.saturating_add(step);
         self.walk.next_slot = if next >= slots { 0 } else { next };
         self.walk.next_ms = Some((due_ms + pause_ms).max(now_ms));
-        for index in indices {
-            self.visit(index);
+        for index in first..next {
+            if self.crowd.is_taken(index) {
+                self.visit(index);
+            }
         }
     }
 
@@ -67,16 +78,19 @@ impl<S: Socket> Engine<S> {
         let stalled_ms_max = self.crowd.limits.write_timeout_ms;
         let conn = &mut self.crowd[index];
         let Phase::Subscribed(seat) = conn.phase else { return };
-        if conn.is_dead() || conn.marks.has(Mark::Polls) || conn.marks.clear(Mark::Spoke) {
+        if conn.is_dead() || conn.marks.has(Mark::Polls) {
             return;
         }
+        let spoke = conn.marks.clear(Mark::Spoke);
         if !conn.outbox.is_empty() {
-            if conn.outbox.stalled_ms(now_ms) >= stalled_ms_max {
+            let has_stalled = conn.outbox.stalled_ms(now_ms) >= stalled_ms_max;
+            self.crowd.has_blocked = true;
+            if has_stalled {
                 self.crowd.hang_up(index, Hangup::Stalled);
             }
             return;
         }
-        if !self.walk.has_heartbeats {
+        if spoke || !self.walk.has_heartbeats {
             return;
         }
         let Some(cursor) = self.hub.vouch(seat) else { return };

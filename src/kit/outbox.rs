@@ -336,7 +336,8 @@ mod tests {
                         let ends: Vec<usize> = ends.collect();
                         let bytes = vec![7; ends[ends.len() - 1]];
                         let end = |sent| ends.iter().copied().find(|end| *end >= sent).unwrap_or(0);
-                        let taken = outbox.offer(&mut socket, &bytes, end, 0).unwrap();
+                        let wrote = socket.write(&bytes);
+                        let taken = outbox.follow_up(&mut socket, &bytes, wrote, end, 0).unwrap();
                         // What was begun is finished, and nothing else is kept.
                         said.extend_from_slice(&bytes[..if taken == bytes.len() { taken } else { end(taken) }]);
                         if outbox.is_empty() { Sent::All } else { Sent::Blocked }

@@ -24,8 +24,22 @@ use super::stream::Stream;
 /// Connections the kernel completes before we accept them: as many as it allows (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
 
-/// A peer that is silent for so long is asked whether it is there, and then every so often.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
+/// Without heartbeats, a peer that is silent for so long is asked whether it is there, and then every so often, nine times in
+/// all. Rarely: the kernel bunches timers of a minute, and the probes of a hundred thousand connections in one
+/// moment are more than its queues hold. And never beside `TCP_USER_TIMEOUT`, with which one lost probe would be the end.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(3_600), Duration::from_secs(60));
+
+/// How sockets are to be, beside their addresses.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether other processes may listen on the same TCP ports.
+    pub(super) reuse_port: bool,
+    /// Whether something is sent now and then, by which a vanished peer is found out.
+    pub(super) has_heartbeats: bool,
+    /// With heartbeats, how long sent bytes may go unacknowledged before the kernel gives a peer up
+    /// (`TCP_USER_TIMEOUT`): the cable was pulled.
+    pub(super) write_timeout: Duration,
+}
 
 /// One address, listened on.
 pub(super) enum Listener {
@@ -34,11 +48,9 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// `write_timeout` also bounds how long sent bytes may go unacknowledged before the kernel gives a peer up
-    /// (`TCP_USER_TIMEOUT`): the cable was pulled.
-    pub(super) fn bind(address: &Address, write_timeout: Duration) -> Result<Self, ServeError> {
+    pub(super) fn bind(address: &Address, manner: Manner) -> Result<Self, ServeError> {
         let bound = match address {
-            Address::Tcp(address) => bind_tcp(*address, write_timeout),
+            Address::Tcp(address) => bind_tcp(*address, manner),
             Address::Unix(path) => bind_unix(path),
         };
         bound.map_err(|error| {
@@ -90,14 +102,18 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr, write_timeout: Duration) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr, manner: Manner) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a server before us may still be dying on this port.
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(manner.reuse_port)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1))?;
-    socket.set_tcp_user_timeout(Some(write_timeout))?;
+    if manner.has_heartbeats {
+        socket.set_tcp_user_timeout(Some(manner.write_timeout))?;
+    } else {
+        socket.set_keepalive(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1))?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;

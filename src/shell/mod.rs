@@ -24,7 +24,7 @@ use crate::engine::Engine;
 
 use clock::Clock;
 use folder::Folder;
-use listener::Listener;
+use listener::{Listener, Manner};
 use reactor::Reactor;
 
 /// Why the server cannot serve. One line, for the operator.
@@ -50,9 +50,13 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     if let Some(directory) = &settings.static_dir {
         shelf = Box::new(Folder::new(directory, settings.limits.static_file_bytes_max, shelf)?);
     }
-    let write_timeout = Duration::from_millis(settings.limits.write_timeout_ms);
-    let bind = |address| Listener::bind(address, write_timeout);
-    let listeners = settings.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let manner = Manner {
+        reuse_port: settings.reuse_port,
+        has_heartbeats: settings.heartbeat_ms > 0,
+        write_timeout: Duration::from_millis(settings.limits.write_timeout_ms),
+    };
+    let listeners = settings.listen.iter().map(|address| Listener::bind(address, manner));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let mut clock = Clock::new();
     let now = clock.now();

@@ -7,7 +7,6 @@
 //! Knows: mio, listeners, tokens. Never learns what is said on a connection.
 
 use std::io::{self, ErrorKind};
-use std::time::Duration;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -112,7 +111,8 @@ impl Reactor {
             }
             let before = self.engine.connections();
             self.engine.advance(now);
-            self.engine.end_turn(self.clock.now().mono_us);
+            now = self.clock.now();
+            self.engine.end_turn(now.mono_us);
             if self.engine.connections() < before {
                 // Descriptors are free again.
                 self.starved_until = None;
@@ -126,11 +126,8 @@ impl Reactor {
     fn wait(&mut self, events: &mut Events, now: Now) -> io::Result<()> {
         let accepting = self.acceptable.then(|| self.starved_until.unwrap_or(0));
         let deadline = [self.engine.deadline(), accepting].into_iter().flatten().min();
-        let overdue = deadline.is_some_and(|deadline_us| deadline_us <= now.mono_us);
-        if !overdue {
-            self.alarm.set(deadline)?;
-        }
-        match self.poll.poll(events, overdue.then_some(Duration::ZERO)) {
+        let patience = self.alarm.before_sleep(deadline, now.mono_us)?;
+        match self.poll.poll(events, patience) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             other => other,
         }

@@ -207,6 +207,22 @@ fn heartbeats_go_to_those_who_heard_nothing() {
 }
 
 #[test]
+fn without_heartbeats_the_walk_goes_only_while_somebody_may_have_stalled() {
+    let mut world = World::with(Settings { heartbeat_ms: 0, ..Settings::default() });
+    let idle: Vec<Client> = (0..100).map(|_| world.listen("/channels/quiet?as=ndjson")).collect();
+    assert_eq!(world.engine.deadline(), None, "nobody can have stalled");
+    let slow = world.listen("/channels/news?as=ndjson");
+    slow.line.borrow_mut().room = 10;
+    world.say("news", "longer than ten bytes");
+    world.pass_ms(121_000);
+    assert!(slow.is_gone(), "it has not read for a minute");
+    assert!(idle.iter().all(|client| !client.is_gone()));
+    // The round in which it was found is walked to its end; what is due then is a history's age.
+    world.pass_ms(120_000);
+    assert!(world.pass_ms(600_000) <= 1, "nobody is left who can have stalled");
+}
+
+#[test]
 fn a_poll_that_hears_nothing_is_told_where_to_go_on() {
     let mut world = World::roomy();
     let poll = world.ask(&get("/channels/a"));

@@ -77,16 +77,20 @@ static void serve(int fd) {
         join(room, fd);
 }
 
-int main(void) {
+/* floor [PORT]: without one, any that is free. */
+int main(int argc, char **argv) {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(listener, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof on);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, 
+                                  .sin_port = htons(argc > 1 ? atoi(argv[1]) : 0),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    if (bind(listener, (void *)&address, length) || listen(listener, 4096)) return 1;
+    if (bind(listener, (void *)&address, length) || listen(listener, 65535)) return 1;
     getsockname(listener, (void *)&address, &length);
     printf("listening on http://127.0.0.1:%d\n", ntohs(address.sin_port));
     fflush(stdout);
