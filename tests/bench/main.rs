@@ -263,6 +263,15 @@ fn what_is_dropped_is_lost() {
 }
 
 #[test]
+fn a_cursor_that_comes_with_the_first_bytes_hides_no_loss() {
+    let cursor = ["--cursor-after", "\\nid: ", "--resume-header", "Last-Event-ID: {cursor}"];
+    expect(
+        &with(Mischief::Drop(&[0, 10, 19]), &cursor),
+        &[("/deliveries/received", 68), ("/deliveries/lost", 12), ("/deliveries/away", 0)],
+    );
+}
+
+#[test]
 fn what_comes_twice_is_a_duplicate() {
     expect(
         &with(Mischief::Repeat(&[0, 7]), &[]),
