@@ -69,7 +69,7 @@ fn measure(options: &Options) -> Result<ExitCode, String> {
     };
     let machine = Machine::look(server.as_ref());
     let workers = workers(options, &plan, &machine)?;
-    let checks = machine.check(&plan, workers.into());
+    let checks = machine.check(&plan, workers.into(), options.storms());
     let is_fatal = checks.iter().any(|check| check.verdict == Verdict::Fatal);
     if options.check_only {
         let all: String = checks.iter().map(sentence).collect();

@@ -452,6 +452,9 @@ fn checks_say_what_was_found_and_what_to_do() {
     let text = String::from_utf8(ports.stdout).expect("text");
     assert_eq!(ports.status.code(), Some(2), "{text}");
     assert!(text.contains("fatal    ports: ") && text.contains("--sources "), "{text}");
+    let storm = output(nowhere, &["--check-only", "--connections", "100000", "--workers", "20", "--storm"]);
+    let text = String::from_utf8(storm.stdout).expect("text");
+    assert!(text.contains(" 100000 may wait to be accepted"), "{text}");
     let few = Command::new("sh")
         .args(["-c", "ulimit -n 64; exec \"$0\" bench --check-only --connections 1000 --workers 2"])
         .arg(env!("CARGO_BIN_EXE_encke"))
