@@ -84,11 +84,11 @@ impl Machine {
     }
 
     /// Compares the plan with what there is.
-    pub(super) fn check(&self, plan: &Plan, workers: u64) -> Vec<Check> {
+    pub(super) fn check(&self, plan: &Plan, workers: u64, storms: u32) -> Vec<Check> {
         let mut checks = vec![
             self.descriptors(plan, workers),
             self.server(plan),
-            self.backlog(plan),
+            self.backlog(plan, storms),
             self.ports(plan),
             self.tcp_memory(plan),
             self.cores(workers + u64::from(plan.say.is_some())),
@@ -124,16 +124,16 @@ impl Machine {
         verdict("server", if is_short { Verdict::Warning } else { Verdict::Fine }, found, advice)
     }
 
-    fn backlog(&self, plan: &Plan) -> Check {
-        // A server that looks away for a tenth of a second must not lose anybody.
-        let wanted = (plan.ramp_per_s / 10.0) as u64;
-        let found = format!("net.core.somaxconn is {}", self.somaxconn);
+    fn backlog(&self, plan: &Plan, storms: u32) -> Check {
+        // A server that looks away for a tenth of a second must not lose anybody, and a storm comes at once.
+        let wanted = if storms > 0 { u64::from(plan.connections) } else { (plan.ramp_per_s / 10.0) as u64 };
+        let found = format!("net.core.somaxconn is {}; {wanted} may wait to be accepted", self.somaxconn);
         let advice = format!(
-            "at this --ramp a tenth of a second fills it: sysctl -w net.core.somaxconn={}, and restart the server",
-            wanted.max(4_096)
+            "who finds the queue full asks again after 1, 3, 7 s: sysctl -w net.core.somaxconn={wanted}, and restart \
+             the server"
         );
-        let verdict_ = if self.somaxconn < wanted { Verdict::Warning } else { Verdict::Fine };
-        verdict("somaxconn", verdict_, found, advice)
+        let is_short = self.somaxconn < wanted && plan.address.ip().is_loopback();
+        verdict("somaxconn", if is_short { Verdict::Warning } else { Verdict::Fine }, found, advice)
     }
 
     fn ports(&self, plan: &Plan) -> Check {

@@ -1,13 +1,13 @@
 //! The load generator, `encke bench`: what a comet server does when very many listen.
 //!
 //! It asks any server over HTTP and shares nothing with ours but the kit and the wire. A message is known again by
-//! the [stamp](stamp) that the publisher put into it, so every framing will do. Everything that is due is
-//! worked out beforehand ([plan]), and latencies count from when something was *due*, not from when we got round
+//! the stamp that the publisher put into it, so every framing will do. Everything that is due is
+//! worked out beforehand (`plan`), and latencies count from when something was *due*, not from when we got round
 //! to it: a server that stalls for a second has made everybody wait who was due in that second.
 //!
-//! In this order it makes sense: [stamp] and [answer], what is sent and what comes back; [order], what counts as
+//! In this order it makes sense: `stamp` and `answer`, what is sent and what comes back; `order`, what counts as
 //! lost; `worker::person`, one subscriber; `worker::crowd` and `worker::speaker`, all of them and the publisher;
-//! [conduct], the phases of a run; [report], what comes out.
+//! `conduct`, the phases of a run; `report`, what comes out.
 //!
 //! Knows: mio, `/proc`, other servers' manners. Never learns how ours works.
 
@@ -69,7 +69,7 @@ fn measure(options: &Options) -> Result<ExitCode, String> {
     };
     let machine = Machine::look(server.as_ref());
     let workers = workers(options, &plan, &machine)?;
-    let checks = machine.check(&plan, workers.into());
+    let checks = machine.check(&plan, workers.into(), options.storms());
     let is_fatal = checks.iter().any(|check| check.verdict == Verdict::Fatal);
     if options.check_only {
         let all: String = checks.iter().map(sentence).collect();

@@ -101,7 +101,9 @@ fn serve(socket: TcpStream, room: &Mutex<Room>) -> Option<()> {
             } else {
                 ""
             };
-            (&socket).write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\n").as_bytes()).ok()?;
+            let mut first = format!("HTTP/1.1 200 OK\r\n{framing}\r\n").into_bytes();
+            first.extend(room.framed(b"id: 0\n\n"));
+            (&socket).write_all(&first).ok()?;
             room.listeners.push(socket.try_clone().ok()?);
         } else if head.starts_with("PUT /say?to=bench-") && head.contains("application/json") {
             let status = if room.say(body) { "201 Created" } else { "503 Service Unavailable" };
@@ -143,13 +145,15 @@ impl Room {
     }
 
     fn tell(&mut self, message: &[u8]) {
-        let mut frame = b"data: ".to_vec();
-        frame.extend_from_slice(message);
-        frame.extend_from_slice(b"\n\n");
-        if let Mischief::Chunks(bytes) = self.mischief {
-            let chunk = |piece: &[u8]| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-            frame = frame.chunks(bytes).flat_map(chunk).collect();
-        }
+        let event = [format!("id: {}\ndata: ", self.said).as_bytes(), message, b"\n\n"].concat();
+        let frame = self.framed(&event);
         self.listeners.retain_mut(|socket| socket.write_all(&frame).is_ok());
+    }
+
+    /// As it goes out: in chunks, or as it is.
+    fn framed(&self, event: &[u8]) -> Vec<u8> {
+        let Mischief::Chunks(bytes) = self.mischief else { return event.to_vec() };
+        let chunk = |piece: &[u8]| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        event.chunks(bytes).flat_map(chunk).collect()
     }
 }

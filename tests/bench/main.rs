@@ -263,6 +263,15 @@ fn what_is_dropped_is_lost() {
 }
 
 #[test]
+fn a_cursor_that_comes_with_the_first_bytes_hides_no_loss() {
+    let cursor = ["--cursor-after", "\\nid: ", "--resume-header", "Last-Event-ID: {cursor}"];
+    expect(
+        &with(Mischief::Drop(&[0, 10, 19]), &cursor),
+        &[("/deliveries/received", 68), ("/deliveries/lost", 12), ("/deliveries/away", 0)],
+    );
+}
+
+#[test]
 fn what_comes_twice_is_a_duplicate() {
     expect(
         &with(Mischief::Repeat(&[0, 7]), &[]),
@@ -443,6 +452,9 @@ fn checks_say_what_was_found_and_what_to_do() {
     let text = String::from_utf8(ports.stdout).expect("text");
     assert_eq!(ports.status.code(), Some(2), "{text}");
     assert!(text.contains("fatal    ports: ") && text.contains("--sources "), "{text}");
+    let storm = output(nowhere, &["--check-only", "--connections", "100000", "--workers", "20", "--storm"]);
+    let text = String::from_utf8(storm.stdout).expect("text");
+    assert!(text.contains(" 100000 may wait to be accepted"), "{text}");
     let few = Command::new("sh")
         .args(["-c", "ulimit -n 64; exec \"$0\" bench --check-only --connections 1000 --workers 2"])
         .arg(env!("CARGO_BIN_EXE_encke"))

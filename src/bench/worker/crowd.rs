@@ -271,6 +271,8 @@ impl Crowd {
         let had_listened = self.seats[at].stage == Stage::Listening;
         self.leave(at);
         let (what, hopeless) = match parting {
+            // Too busy, or too many: that passes.
+            Parting::Refused(what) if matches!(what.as_str(), "status 503" | "status 429") => (what, false),
             Parting::Refused(what) => (what, true),
             Parting::Broken(what) => (what, false),
         };

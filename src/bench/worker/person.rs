@@ -80,6 +80,8 @@ pub(super) struct Person {
     heard: order::Heard,
     /// Messages that are due from this moment on can be expected. Zero: it has never listened.
     from_us: u64,
+    /// Whether it came without a cursor, and can expect nothing from before it listens.
+    anew: bool,
     ticks: Option<Box<(Capture, Ticks)>>,
 }
 
@@ -99,6 +101,7 @@ impl Person {
             validators: None,
             heard: order::Heard::default(),
             from_us: 0,
+            anew: true,
             ticks: plan.ticks.as_ref().map(|_| Box::default()),
         }
     }
@@ -120,6 +123,9 @@ impl Person {
     /// A new connection: nothing of its answer is known, everything heard before stays.
     pub(super) fn connect(&mut self, view: &View) {
         self.answer = Answer::default();
+        // There is no cursor on such a server, or nothing has been heard yet that would have had one. Decided
+        // here: the first bytes of the answer may bring a new one.
+        self.anew = self.safe.is_none() && self.validators.is_none();
         self.begin_body(view);
         if let Some(ticks) = &mut self.ticks {
             ticks.1.restart();
@@ -139,10 +145,9 @@ impl Person {
         }
     }
 
-    /// It listens from now on (a poll: it has asked). Who comes back without a cursor begins anew: there is
-    /// none on such a server, or nothing had been heard yet that would have had one.
+    /// It listens from now on (a poll: it has asked).
     pub(super) fn listens(&mut self, now_us: u64) {
-        if self.safe.is_none() && self.validators.is_none() {
+        if std::mem::take(&mut self.anew) {
             self.from_us = now_us;
         }
     }
