@@ -200,6 +200,11 @@ impl<S> Conn<S> {
         matches!(self.phase, Phase::Subscribed(_)) && !self.marks.has(Mark::Polls)
     }
 
+    /// Whether it waits for news, as a stream or as a poll.
+    pub(super) fn is_subscriber(&self) -> bool {
+        matches!(self.phase, Phase::Subscribed(_))
+    }
+
     /// What the current request said about its answer.
     pub(super) fn exchange(&self) -> Exchange {
         Exchange {

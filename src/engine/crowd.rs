@@ -25,10 +25,14 @@ use crate::transport::Batch;
 use crate::transport::long_poll::Answers;
 use crate::wire::http::DateLine;
 
+use super::LOUNGE;
 use super::addresses::Addresses;
 use super::budget::Budget;
 use super::conn::{Conn, Mark, Phase, Socket};
 use super::stats::{Hangup, Stats};
+
+/// Slots of those who had to make room in this turn, and are buried when it is over.
+const ROOM_FOR_THE_DEAD: u32 = 1_024;
 
 /// All connections.
 pub(super) struct Crowd<S> {
@@ -40,6 +44,8 @@ pub(super) struct Crowd<S> {
     pub(super) again: VecDeque<ConnId>,
     /// Who is buried at the end of the turn, each once.
     dead: Vec<u32>,
+    /// Subscribers whose peers have closed their half, in that order. May name the dead.
+    pub(super) halves: VecDeque<ConnId>,
     /// The moment of the door that is being served.
     pub(super) now: Now,
     pub(super) date: DateLine,
@@ -66,10 +72,11 @@ impl<S: Socket> Crowd<S> {
         Crowd {
             // Address space, not memory: pages are touched as connections come, and nothing is
             // ever moved.
-            conns: Slab::with_capacity(limits.connections_max as usize),
+            conns: Slab::with_capacity((limits.connections_max + LOUNGE + ROOM_FOR_THE_DEAD) as usize),
             wheel: Wheel::new(now.mono_ms()),
             again: VecDeque::new(),
             dead: Vec::new(),
+            halves: VecDeque::new(),
             now,
             date: DateLine::at(now.unix_s()),
             budget: Budget::new(limits.connection_budget_bytes_max),
@@ -87,6 +94,11 @@ impl<S: Socket> Crowd<S> {
 
     pub(super) fn len(&self) -> usize {
         self.conns.len()
+    }
+
+    /// How many are not about to be buried.
+    pub(super) fn living(&self) -> usize {
+        self.conns.len() - self.dead.len()
     }
 
     /// Every door says first what time it is.

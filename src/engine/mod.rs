@@ -12,7 +12,7 @@
 //! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
 //! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears what
 //! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
-//! have no timer. `budget` and `addresses` say when it is too much; `drain` says how the server leaves. `report`
+//! have no timer, `halves` after those who will say no more. `budget` and `addresses` say when it is too much; `drain` says how the server leaves. `report`
 //! tells how it goes.
 //!
 //! Invariants, checked after every door in debug builds: every connection that is no stream and not about
@@ -28,6 +28,7 @@ mod channels;
 mod conn;
 mod crowd;
 mod drain;
+mod halves;
 mod intake;
 mod report;
 mod sockets;
@@ -161,14 +162,14 @@ impl<S: Socket> Engine<S> {
     pub fn accept(&mut self, socket: S, peer: Option<IpAddr>, now: Now) -> bool {
         self.crowd.tell_time(now);
         let most = self.crowd.limits.connections_max as usize;
-        let full = self.crowd.len() >= most;
+        let full = self.crowd.living() >= most && !self.crowd.part_from_a_half();
         let room = self.crowd.addresses.room_for(peer);
         if full || self.closing {
             self.crowd.stats.turned_away += 1;
         } else if room != Room::Free {
             self.crowd.stats.address_turned_away += 1;
         }
-        if self.closing || room == Room::None || self.crowd.len() >= most + LOUNGE as usize {
+        if self.closing || room == Room::None || self.crowd.living() >= most + LOUNGE as usize {
             return false;
         }
         let id = self.crowd.insert(socket, peer);
@@ -237,11 +238,6 @@ impl<S: Socket> Engine<S> {
         for (kind, published_us) in self.hub.take_served() {
             stats.latency_us[kind].count(mono_us.saturating_sub(published_us));
         }
-    }
-
-    /// There was no descriptor, or no memory, for another connection. Only for the statistics.
-    pub fn starved(&mut self) {
-        self.crowd.stats.starved += 1;
     }
 
     /// When [`advance`](Engine::advance) has something to do, in microseconds of the monotonic

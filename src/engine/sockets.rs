@@ -144,16 +144,6 @@ impl<S: Socket> Engine<S> {
         self.crowd.hang_up(index, why);
     }
 
-    /// The peer of a stream will send no more. That may mean that it only reads from now on, or that it is gone;
-    /// a stream that is written to finds out, and one that is silent gets a grace.
-    pub(super) fn await_the_other_half(&mut self, index: u32) {
-        if self.bids_farewell() {
-            // It is being parted from anyway, and its timer says when.
-            return;
-        }
-        self.crowd.arm_in(index, HALF_CLOSED_MS);
-    }
-
     fn obey(&mut self, index: u32, text: &str) {
         let Asked { reference, command } = json::command(text);
         let done = command.and_then(|command| match command {
@@ -269,6 +259,3 @@ impl<S: Socket> Engine<S> {
 
 /// The reason of a close that is no goodbye: when to come back, in milliseconds.
 pub(super) const RETRY: &str = "{\"retry\":2000}";
-
-/// How long a silent stream whose peer closed its half is kept, in milliseconds.
-const HALF_CLOSED_MS: u64 = 5_000;

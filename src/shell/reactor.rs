@@ -170,12 +170,15 @@ impl Reactor {
     /// No descriptor, or no memory, for another connection. Those that exist are served; accepting
     /// is tried again when one of them ends, and every now and then.
     fn starve(&mut self, error: &io::Error, now: Now) {
-        self.engine.starved();
+        self.acceptable = true;
+        if self.engine.starved() {
+            // Descriptors are free again when this turn is over.
+            return;
+        }
         if self.complained_at.is_none_or(|at| now.mono_us - at >= COMPLAINT_US) {
             log::warn!(error:% = error, connections = self.engine.connections(); "cannot accept; serving those that are there");
             self.complained_at = Some(now.mono_us);
         }
-        self.acceptable = true;
         self.starved_until = Some(now.mono_us + STARVED_RETRY_US);
     }
 

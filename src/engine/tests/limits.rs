@@ -479,3 +479,34 @@ fn everything_that_is_kept_is_counted_and_given_back() {
     let holdings = world.engine.holdings();
     assert_eq!((holdings.held_bytes, holdings.connections), (0, 0));
 }
+
+// --- Who makes room -----------------------------------------------------------------------------
+
+#[test]
+fn whoever_closed_his_half_makes_room_for_whoever_comes() {
+    let mut world = World::new(Limits { connections_max: 3, ..Limits::default() });
+    let streams: Vec<Client> = (0..3).map(|_| world.ask(&get("/channels/a?as=ndjson"))).collect();
+    streams[..2].iter().for_each(|stream| world.close(stream));
+    assert!(streams.iter().all(|stream| !stream.is_gone()), "there is a grace, and nobody needs the place");
+
+    let first = world.ask(&get("/healthz"));
+    assert_eq!(status(&first.read()), 200);
+    assert_eq!([true, false, false], [0, 1, 2].map(|n| streams[n].is_gone()), "the oldest half goes first");
+    let second = world.ask(&get("/healthz"));
+    assert_eq!(status(&second.read()), 200);
+    let third = world.ask(&get("/healthz"));
+    assert_eq!(status(&third.read()), 503, "whoever is whole is not sent away");
+    assert!(!streams[2].is_gone());
+    assert_eq!(world.engine.stats().hangups(Hangup::Left), 2);
+}
+
+#[test]
+fn out_of_descriptors_all_who_closed_their_half_make_room() {
+    let mut world = World::roomy();
+    let streams: Vec<Client> = (0..3).map(|_| world.ask(&get("/channels/a?as=ndjson"))).collect();
+    streams[..2].iter().for_each(|stream| world.close(stream));
+    assert!(world.engine.starved());
+    world.settle();
+    assert_eq!([true, true, false], [0, 1, 2].map(|n| streams[n].is_gone()));
+    assert!(!world.engine.starved(), "nobody is left who could");
+}

@@ -1,0 +1,57 @@
+//! Halves: subscribers whose peers will send no more.
+//!
+//! That may mean that a peer only reads from now on, or that it is gone: nothing but writing to it can
+//! tell. A stream that is written to finds out, and one that is silent gets a grace. But when everybody leaves and comes
+//! back at once, those who have left must not keep out those who come: so without room for a new connection the
+//! grace is over for whoever has had the most of it.
+//!
+//! Knows: who, and in which order. Never learns what they listen to.
+
+use super::Engine;
+use super::conn::Socket;
+use super::crowd::Crowd;
+use super::stats::Hangup;
+
+/// How long a silent stream whose peer closed its half is kept, in milliseconds.
+const HALF_CLOSED_MS: u64 = 5_000;
+
+/// Who is parted from at most when the process is out of descriptors: as many as can be accepted in a turn.
+const ROOM_AT_ONCE: usize = 256;
+
+impl<S: Socket> Engine<S> {
+    /// The peer of a subscriber will send no more.
+    pub(super) fn await_the_other_half(&mut self, index: u32) {
+        if self.bids_farewell() {
+            // It is being parted from anyway, and its timer says when.
+            return;
+        }
+        let crowd = &mut self.crowd;
+        crowd.arm_in(index, HALF_CLOSED_MS);
+        // All have the same grace, so whoever is gone is soon in front.
+        while crowd.halves.front().is_some_and(|&id| crowd.find(id).is_none()) {
+            crowd.halves.pop_front();
+        }
+        crowd.halves.push_back(crowd.id(index));
+    }
+
+    /// There was no descriptor, or no memory, for another connection. Returns whether there will be when the turn is over.
+    pub fn starved(&mut self) -> bool {
+        self.crowd.stats.starved += 1;
+        (0..ROOM_AT_ONCE).take_while(|_| self.crowd.part_from_a_half()).count() > 0
+    }
+}
+
+impl<S: Socket> Crowd<S> {
+    /// Parts from the silent subscriber whose peer closed its half first, if there is one.
+    pub(super) fn part_from_a_half(&mut self) -> bool {
+        while let Some(id) = self.halves.pop_front() {
+            // Polls that were answered meanwhile are on their way out.
+            let silent = self.find(id).filter(|&index| self[index].is_subscriber());
+            if let Some(index) = silent {
+                self.hang_up(index, Hangup::Left);
+                return true;
+            }
+        }
+        false
+    }
+}
