@@ -10,6 +10,7 @@
 mod file;
 mod limits;
 mod origin;
+mod pace;
 mod pattern;
 mod rules;
 mod ticker;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use limits::Limits;
+pub use pace::Pace;
 pub use pattern::Pattern;
 pub use rules::{ChannelLimits, ChannelRule, ChannelRules, Slow};
 pub use ticker::{Payload, TickerRule};
@@ -73,6 +75,9 @@ pub struct Settings {
     /// Channels that tick by themselves, besides `$clock`. Default: none.
     #[cfg_attr(feature = "shell", serde(rename = "ticker"))]
     pub tickers: Vec<TickerRule>,
+    /// How much is done for one before the others get their turn. Nothing to set: see [`Pace`].
+    #[cfg_attr(feature = "shell", serde(skip))]
+    pub pace: Pace,
 }
 
 impl Default for Settings {
@@ -91,6 +96,7 @@ impl Default for Settings {
             limits: Limits::default(),
             channels: Vec::new(),
             tickers: Vec::new(),
+            pace: Pace::default(),
         }
     }
 }

@@ -27,14 +27,14 @@ use super::stats::{Hangup, Stats};
 
 /// All connections.
 pub(super) struct Crowd<S> {
-    conns: Slab<Conn<S>>,
+    pub(super) conns: Slab<Conn<S>>,
     /// One timer per connection, keyed by its slot. What it means, the phase says.
     pub(super) wheel: Wheel,
     /// Who has to be looked at again though no readiness will come: there is input left to
     /// serve. Each once. May name the dead.
     pub(super) again: VecDeque<ConnId>,
     /// Who is buried at the end of the turn, each once.
-    dead: Vec<u32>,
+    pub(super) dead: Vec<u32>,
     /// The moment of the door that is being served.
     pub(super) now: Now,
     pub(super) date: DateLine,
@@ -241,18 +241,6 @@ impl<S: Socket> Crowd<S> {
         if let Some(index) = self.find(id) {
             self.hang_up(index, Hangup::Reset);
         }
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn check_invariants(&self) {
-        let mut streams = 0;
-        for (index, conn) in self.conns.iter() {
-            let is_stream = conn.is_stream();
-            streams += usize::from(is_stream);
-            let armed = self.wheel.is_armed(index as u32);
-            assert!(conn.is_dead() || is_stream || armed, "a connection without a deadline");
-        }
-        assert_eq!(streams, self.streams, "somebody did not say that a stream began or ended");
     }
 
     /// Takes one of the dead out of its slot.

@@ -14,8 +14,8 @@
 //! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
 //! have no timer. `report` tells how it goes.
 //!
-//! Invariants, checked after every door in debug builds: every connection that is no stream and not about
-//! to be buried has a timer; a connection sits in a seat exactly while its phase says so.
+//! Invariants, checked after every door in debug builds (`invariants` lists them): every connection that is no
+//! stream and not about to be buried has a timer; a connection sits in a seat exactly while its phase says so.
 //!
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
 
@@ -24,6 +24,8 @@ mod channels;
 mod conn;
 mod crowd;
 mod intake;
+#[cfg(debug_assertions)]
+mod invariants;
 mod report;
 mod sockets;
 mod stats;
@@ -34,7 +36,7 @@ mod walk;
 
 use std::net::IpAddr;
 
-use crate::config::Settings;
+use crate::config::{Pace, Settings};
 use crate::dialect::gate::Gate;
 use crate::dialect::pages::Shelf;
 use crate::hub::Hub;
@@ -51,12 +53,6 @@ pub use stats::{Hangup, Stats};
 use conn::{Mark, Phase};
 use crowd::Crowd;
 use walk::Walk;
-
-/// The one buffer that everything is read into. Larger than what clients send at a time.
-const SCRATCH_BYTES: usize = 16 * 1024;
-
-/// Connections looked at again before the reactor looks at its sockets.
-const AGAIN_PER_TURN: usize = 256;
 
 /// Connections beyond the most that are let in to hear that the server is full. Any more are dropped.
 pub const LOUNGE: u32 = 64;
@@ -107,6 +103,9 @@ pub struct Engine<S> {
     /// Whether `/lab/` is there.
     lab: bool,
     walk: Walk,
+    pace: Pace,
+    #[cfg(debug_assertions)]
+    inspector: invariants::Inspector,
     began: Now,
     /// No new connections, no second requests.
     closing: bool,
@@ -125,11 +124,14 @@ impl<S: Socket> Engine<S> {
             crowd: Crowd::new(limits, gate.all_origin_lines(), seed, now),
             gate,
             shelf,
-            scratch: vec![0; SCRATCH_BYTES],
+            scratch: vec![0; settings.pace.scratch_bytes],
             draft: Vec::new(),
             poll_timeout_ms: settings.poll_timeout_ms,
             lab: settings.lab,
             walk: Walk::new(settings.heartbeat_ms, settings.limits.write_timeout_ms),
+            pace: settings.pace.clone(),
+            #[cfg(debug_assertions)]
+            inspector: invariants::Inspector::default(),
             began: now,
             closing: false,
         }
@@ -160,6 +162,7 @@ impl<S: Socket> Engine<S> {
         } else {
             self.crowd.arm_in(id.index, self.crowd.limits.head_timeout_ms);
         }
+        self.check_invariants();
         true
     }
 
@@ -182,7 +185,9 @@ impl<S: Socket> Engine<S> {
     /// If a message is too long, or a channel would be one too many.
     pub fn publish(&mut self, publications: &[Publication], now: Now) -> Result<Vec<u64>, Refusal> {
         self.crowd.tell_time(now);
-        self.publish_all(publications)
+        let published = self.publish_all(publications);
+        self.check_invariants();
+        published
     }
 
     /// Does what is due: timers, a slice of every sweep, input that was left over; and buries
@@ -193,7 +198,7 @@ impl<S: Socket> Engine<S> {
         self.take_a_walk();
         self.hub.advance(now);
         self.hub.sweep(&mut self.crowd);
-        for _ in 0..self.crowd.again.len().min(AGAIN_PER_TURN) {
+        for _ in 0..self.crowd.again.len().min(self.pace.again_per_turn) {
             let id = self.crowd.again.pop_front().expect("counted just before");
             if let Some(index) = self.crowd.find(id) {
                 self.crowd[index].marks.clear(Mark::Queued);
@@ -234,6 +239,7 @@ impl<S: Socket> Engine<S> {
             self.part(index);
         }
         self.bury();
+        self.check_invariants();
     }
 
     /// How many connections there are.
@@ -293,11 +299,6 @@ impl<S: Socket> Engine<S> {
         }
     }
 
-    #[cfg(debug_assertions)]
-    fn check_invariants(&self) {
-        self.crowd.check_invariants();
-    }
-
     #[cfg(not(debug_assertions))]
-    fn check_invariants(&self) {}
+    fn check_invariants(&mut self) {}
 }

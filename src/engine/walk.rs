@@ -76,10 +76,13 @@ impl<S: Socket> Engine<S> {
             }
             return;
         }
+        let Some(cursor) = self.hub.vouch(seat) else {
+            // Who was cut exactly between two messages has nothing unsent by which to find that he has stalled.
+            return self.crowd.look_again(index);
+        };
         if !self.walk.has_heartbeats {
             return;
         }
-        let Some(cursor) = self.hub.vouch(seat) else { return };
         self.draft.clear();
         self.hub.framing(seat).heartbeat(cursor, &mut self.draft);
         self.crowd.send(index, &self.draft);

@@ -5,6 +5,7 @@
 //!
 //! Knows: frames. Never learns what is said in them.
 
+#[cfg(feature = "shell")]
 use super::{Client, Server};
 
 /// The handshake's lines behind the request line and Host, with the key of RFC 6455 §1.3.
@@ -113,11 +114,13 @@ fn heard(first: u8, payload: Vec<u8>) -> Result<Heard, String> {
 }
 
 /// A WebSocket after its handshake.
+#[cfg(feature = "shell")]
 pub struct WebSocket {
     pub client: Client,
     bytes: Vec<u8>,
 }
 
+#[cfg(feature = "shell")]
 impl WebSocket {
     /// Shakes hands for `target`; `behind` is sent in the same packet.
     pub fn open(server: &Server, target: &str, behind: &[u8]) -> Self {
