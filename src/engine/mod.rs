@@ -226,7 +226,7 @@ impl<S: Socket> Engine<S> {
             return Some(0);
         }
         let timers =
-            [self.crowd.wheel.deadline(), self.hub.deadline(), self.walk.deadline(self.crowd.streams)];
+            [self.crowd.wheel.deadline(), self.hub.deadline(), self.walk.deadline(self.crowd.streams, self.crowd.slots())];
         timers.into_iter().flatten().min().map(|ms| ms * 1_000)
     }
 

@@ -21,8 +21,8 @@ pub(super) struct Walk {
     /// Whether it gives signs of life, or only looks for those who have stalled.
     has_heartbeats: bool,
     next_slot: u32,
-    /// When the next step is due; nothing while there are no streams.
-    next_ms: Option<u64>,
+    /// When the last step was due; nothing while there are no streams.
+    stepped_ms: Option<u64>,
 }
 
 impl Walk {
@@ -30,12 +30,23 @@ impl Walk {
     pub(super) fn new(heartbeat_ms: u64, write_timeout_ms: u64) -> Self {
         let has_heartbeats = heartbeat_ms > 0;
         let period_ms = if has_heartbeats { heartbeat_ms } else { write_timeout_ms };
-        Walk { period_ms, has_heartbeats, next_slot: 0, next_ms: None }
+        Walk { period_ms, has_heartbeats, next_slot: 0, stepped_ms: None }
     }
 
-    /// When the next step is due, in milliseconds of the monotonic clock.
-    pub(super) fn deadline(&self, streams: usize) -> Option<u64> {
-        self.next_ms.filter(|_| streams > 0)
+    /// When the next step is due, in milliseconds of the monotonic clock, with so many slots to pass.
+    pub(super) fn deadline(&self, streams: usize, slots: u32) -> Option<u64> {
+        // Reckoned from the last step each time: when many come at once, a pause that was made for few is cut short.
+        self.stepped_ms.filter(|_| streams > 0).map(|stepped_ms| stepped_ms + self.pause_ms(slots))
+    }
+
+    /// Slots to pass in one step.
+    fn step(&self, slots: u32) -> u32 {
+        STEP.max(u32::try_from(u64::from(slots) / self.period_ms).map_or(u32::MAX, |slots| slots + 1))
+    }
+
+    /// From one step to the next.
+    fn pause_ms(&self, slots: u32) -> u64 {
+        (self.period_ms / u64::from(slots.div_ceil(self.step(slots)).max(1))).max(1)
     }
 }
 
@@ -43,20 +54,18 @@ impl<S: Socket> Engine<S> {
     pub(super) fn take_a_walk(&mut self) {
         let now_ms = self.crowd.now.mono_ms();
         if self.crowd.streams == 0 {
-            self.walk.next_ms = None;
+            self.walk.stepped_ms = None;
             return;
         }
         let slots = self.crowd.slots();
-        let step = STEP
-            .max(u32::try_from(u64::from(slots) / self.walk.period_ms).map_or(u32::MAX, |slots| slots + 1));
-        let pause_ms = (self.walk.period_ms / u64::from(slots.div_ceil(step).max(1))).max(1);
-        let due_ms = *self.walk.next_ms.get_or_insert(now_ms + pause_ms);
+        let (step, pause_ms) = (self.walk.step(slots), self.walk.pause_ms(slots));
+        let due_ms = *self.walk.stepped_ms.get_or_insert(now_ms) + pause_ms;
         if due_ms > now_ms {
             return;
         }
         let (indices, next) = self.crowd.some_from(self.walk.next_slot, step);
         self.walk.next_slot = if next >= slots { 0 } else { next };
-        self.walk.next_ms = Some((due_ms + pause_ms).max(now_ms));
+        self.walk.stepped_ms = Some(due_ms.max(now_ms.saturating_sub(pause_ms)));
         for index in indices {
             self.visit(index);
         }

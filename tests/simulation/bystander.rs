@@ -74,6 +74,7 @@ impl Asker {
             }
         }
         if line.borrow().has_ended() {
+            log.has_unknown_deletes |= self.asked.iter().any(|asked| matches!(asked, Asked::Delete(_)));
             *self = Asker::default();
         }
         Ok(())
@@ -226,7 +227,7 @@ fn is_later(one: &str, other: &str) -> bool {
 pub struct Watcher {
     pub line: Option<Line>,
     bytes: Vec<u8>,
-    has_head: bool,
+    pub has_head: bool,
     last: Option<u64>,
 }
 
@@ -242,15 +243,19 @@ impl Watcher {
     }
 
     /// Reads the ticks that have come: each says a later second than the one before, unless the clock was set.
-    pub fn listen(&mut self, clock_was_set: bool, is_exact: bool) -> Result<(), String> {
+    pub fn listen(&mut self, clock_was_set: bool, is_exact: bool) -> Result<usize, String> {
         const BEFORE: &str = "<script type=\"text/javascript\">comet.printServerTime(";
         const BEHIND: &str = ");</script>";
-        let Some(line) = self.line.clone() else { return Ok(()) };
+        let Some(line) = self.line.clone() else { return Ok(0) };
         let read = line.borrow_mut().read(usize::MAX);
+        let heard = read.len();
         self.bytes.extend(read);
         if !self.has_head {
             // The page's own script is behind the head.
-            let Some(body) = find(&self.bytes, BEFORE.as_bytes()) else { return self.end(&line) };
+            let Some(body) = find(&self.bytes, BEFORE.as_bytes()) else {
+                self.end(&line);
+                return Ok(heard);
+            };
             if !self.bytes.starts_with(b"HTTP/1.1 200 ") {
                 return Err(format!("a clock that says {:?}", String::from_utf8_lossy(&self.bytes)));
             }
@@ -271,13 +276,13 @@ impl Watcher {
             }
             self.last = Some(second);
         }
-        self.end(&line)
+        self.end(&line);
+        Ok(heard)
     }
 
-    fn end(&mut self, line: &Line) -> Result<(), String> {
+    fn end(&mut self, line: &Line) {
         if line.borrow().has_ended() {
             self.line = None;
         }
-        Ok(())
     }
 }

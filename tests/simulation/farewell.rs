@@ -60,9 +60,7 @@ impl World {
     fn expect_ticks(&mut self) -> Result<(), String> {
         let beat_ms = self.settings.tickers[0].every_ms;
         for (channel, every_ms) in [(CLOCK, 1_000), (BEATS, beat_ms)] {
-            for who in 0..self.subscribers.len() {
-                self.read(who, usize::MAX)?;
-            }
+            self.read_all()?;
             let listeners: Vec<(usize, usize)> = self
                 .streams()
                 .into_iter()
@@ -154,6 +152,20 @@ impl World {
         }
     }
 
+    /// Everybody reads, as long as there is anything.
+    fn read_all(&mut self) -> Result<(), String> {
+        loop {
+            let before = self.bytes_read();
+            for who in 0..self.subscribers.len() {
+                self.read(who, usize::MAX)?;
+            }
+            self.settle()?;
+            if self.bytes_read() == before {
+                return Ok(());
+            }
+        }
+    }
+
     fn expect_nothing(&self) -> Result<(), String> {
         let held = self.engine.holdings();
         if held != Default::default() {
@@ -174,9 +186,7 @@ impl World {
         self.engine.shut_down(self.now);
         for _ in 0..DRAIN_SECONDS {
             self.pass(1_000, false)?;
-            for who in 0..self.subscribers.len() {
-                self.read(who, usize::MAX)?;
-            }
+            self.read_all()?;
         }
         for who in streams {
             let record = &self.subscribers[who].record;

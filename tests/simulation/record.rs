@@ -25,6 +25,8 @@ pub struct Log {
     pub chatted: Vec<String>,
     /// Whether the wall clock was ever set: ticks may then say anything.
     pub clock_was_set: bool,
+    /// Whether something may have been deleted of which nobody heard.
+    pub has_unknown_deletes: bool,
     /// Whether a history can become empty, other than by a delete.
     pub histories_age: bool,
 }
@@ -132,7 +134,7 @@ impl Log {
 
     /// Whether anybody ever deleted anything.
     pub fn has_deletes(&self) -> bool {
-        self.said.values().any(|(_, text)| text.is_none())
+        self.has_unknown_deletes || self.said.values().any(|(_, text)| text.is_none())
     }
 
     /// Whether each history has at least its newest message, for ever.
