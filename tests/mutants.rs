@@ -24,7 +24,7 @@ const SEEDS: &str = "3000";
 const SEEDS_UNCHANGED: &str = "100";
 
 /// The sections of the manifest that the core does not need.
-const UNNEEDED: [&str; 3] = ["[[bin]]", "[[bench]]", "[dev-dependencies]"];
+const UNNEEDED: [&str; 2] = ["[[bench]]", "[dev-dependencies]"];
 
 /// How a switch is asked whether it is on.
 const SWITCH: &str = "

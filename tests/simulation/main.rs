@@ -30,7 +30,7 @@ use script::Script;
 use world::{Summary, World};
 
 /// Worlds in a plain `cargo test`.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 500;
 
 /// Acts of a shrunken script that are printed.
 const SHOWN: usize = 60;

@@ -241,7 +241,7 @@ impl Record {
     }
 
     fn tail(&self) -> &[Entry] {
-        &self.entries[self.entries.len().saturating_sub(if std::env::var_os("ENCKE_WHOLE").is_some() { 10_000 } else { 12 })..]
+        &self.entries[self.entries.len().saturating_sub(12)..]
     }
 }
 

@@ -296,7 +296,7 @@ fn act(dice: &mut Dice) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
     match dice.below(100) {
-        0..14 => Act::Ask {
+        0..12 => Act::Ask {
             who,
             way: dice.one_of(&WAYS),
             start: match dice.below(12) {
@@ -320,7 +320,7 @@ fn act(dice: &mut Dice) -> Act {
             end: dice.one_of(&[End::HalfClose, End::Reset, End::Reset, End::SilentReset, End::Vanish]),
         },
         45..47 => Act::Repeat { who },
-        47..50 => Act::Change {
+        12..14 | 47..50 => Act::Change {
             who,
             channel,
             joins: !dice.once_in(3),
