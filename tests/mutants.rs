@@ -65,7 +65,14 @@ impl Mutant {
         let (front, (before, back)) = marked.unwrap_or(("", (before, "")));
         let around = (front.to_owned(), back.to_owned());
         let after = after.strip_suffix('\n').unwrap_or(after);
-        Mutant { number, name, file: file.to_owned(), around, before: before.to_owned(), after: after.to_owned() }
+        Mutant {
+            number,
+            name,
+            file: file.to_owned(),
+            around,
+            before: before.to_owned(),
+            after: after.to_owned(),
+        }
     }
 
     /// Where in the file it is made.

@@ -225,8 +225,11 @@ impl<S: Socket> Engine<S> {
         if self.hub.is_active() || !self.crowd.again.is_empty() {
             return Some(0);
         }
-        let timers =
-            [self.crowd.wheel.deadline(), self.hub.deadline(), self.walk.deadline(self.crowd.streams, self.crowd.slots())];
+        let timers = [
+            self.crowd.wheel.deadline(),
+            self.hub.deadline(),
+            self.walk.deadline(self.crowd.streams, self.crowd.slots()),
+        ];
         timers.into_iter().flatten().min().map(|ms| ms * 1_000)
     }
 

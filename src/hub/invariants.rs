@@ -68,7 +68,8 @@ impl Hub {
 
     /// A connection says that it sits here: so does the seat.
     fn check_seat(&self, Sitting { member, seat, is_dying }: Sitting) {
-        let channel_of = |key: u32| self.channels.get(key as usize).expect("a seat in a channel that is gone");
+        let channel_of =
+            |key: u32| self.channels.get(key as usize).expect("a seat in a channel that is gone");
         match seat {
             Seat::Section { section, channel, place } => {
                 let row = &channel_of(channel).sections[usize::from(section)].row;
@@ -76,7 +77,8 @@ impl Hub {
             }
             Seat::Beside { section, channel, place } => {
                 let channel = channel_of(channel);
-                let one = &channel.aside.as_ref().expect("a place beside is kept aside").beside[place as usize];
+                let one =
+                    &channel.aside.as_ref().expect("a place beside is kept aside").beside[place as usize];
                 assert_eq!((one.member, one.section), (member, section), "somebody else waits beside");
                 assert!(one.cursor >= channel.swept, "{member} waits beside, and lacks what was swept");
             }
@@ -157,7 +159,10 @@ impl Hub {
         let is_awaited = aside.is_some_and(|aside| !aside.beside.is_empty());
         assert!(!is_awaited || channel.is_active(), "some wait beside {name}, and no sweep will end");
         let has_tick = aside.is_some_and(|aside| aside.tick.is_some());
-        assert!(!has_tick || channel.ticker.is_some() && channel.queued, "a tick of {name} that nobody sends");
+        assert!(
+            !has_tick || channel.ticker.is_some() && channel.queued,
+            "a tick of {name} that nobody sends"
+        );
         if let Some(ticker) = channel.ticker.filter(|_| channel.subscribers() > 0) {
             assert!(self.beats.is_armed(u32::from(ticker)), "the ticker of {name} has stopped");
         }

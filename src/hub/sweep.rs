@@ -278,7 +278,8 @@ impl Hub {
         if !channel.is_active() {
             return 0;
         }
-        let mut sweep = channel.aside().sweep.take().unwrap_or_else(|| channel.begin_sweep(self.pace.batch_bytes_max));
+        let mut sweep =
+            channel.aside().sweep.take().unwrap_or_else(|| channel.begin_sweep(self.pace.batch_bytes_max));
         let mut done = channel.walk_sections(&mut sweep, key, budget, members);
         let several = sweep.ends.len() - 1;
         while sweep.section == several && sweep.place != sweep.ends[several] && done < budget {

@@ -93,8 +93,9 @@ impl World {
         if heartbeat_ms == 0 {
             return Ok(());
         }
-        let written =
-            |world: &World, who: usize| world.subscribers[who].line.as_ref().map(|line| line.borrow().written);
+        let written = |world: &World, who: usize| {
+            world.subscribers[who].line.as_ref().map(|line| line.borrow().written)
+        };
         let before: Vec<_> = self.streams().into_iter().map(|who| (who, written(self, who))).collect();
         self.pass(2 * heartbeat_ms + 10, false)?;
         for (who, written_before) in before {
@@ -143,7 +144,8 @@ impl World {
 
     /// Who takes nothing for long is given up without the kernel's help.
     fn give_up_the_stalled(&mut self) -> Result<(), String> {
-        let stalled: Vec<Line> = self.lines.iter().filter(|line| line.borrow().is_blocked()).cloned().collect();
+        let stalled: Vec<Line> =
+            self.lines.iter().filter(|line| line.borrow().is_blocked()).cloned().collect();
         let Limits { write_timeout_ms, .. } = self.settings.limits;
         self.pass(5 * write_timeout_ms.max(self.settings.heartbeat_ms) + 1_000, false)?;
         match stalled.iter().filter(|line| !line.borrow().is_free()).count() {

@@ -250,7 +250,11 @@ fn pace(dice: &mut Dice) -> Pace {
 fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
     let roomy = is_calm || dice.once_in(2);
     let mut limits = Limits {
-        connections_max: if !is_calm && dice.once_in(6) { subscribers as u32 } else { 2 * subscribers as u32 + 40 },
+        connections_max: if !is_calm && dice.once_in(6) {
+            subscribers as u32
+        } else {
+            2 * subscribers as u32 + 40
+        },
         history_messages_max: if roomy { 1_000_000 } else { dice.one_of(&[1, 3, 10, 1_000]) },
         message_bytes_max: 4_096,
         history_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[5_000, 12_000, 1 << 20]) },

@@ -119,8 +119,9 @@ impl Subscriber {
         let upgrade = if self.way == Way::Websocket { UPGRADE } else { "" };
         let way = format!("{:?}", self.way).to_lowercase();
         let (names, version) = (self.names(), u8::from(!self.is_old));
-        let request =
-            format!("GET /channels/{names}?as={way}&envelope{from} HTTP/1.{version}\r\nHost: x\r\n{upgrade}\r\n");
+        let request = format!(
+            "GET /channels/{names}?as={way}&envelope{from} HTTP/1.{version}\r\nHost: x\r\n{upgrade}\r\n"
+        );
         self.waits = self.way == Way::Poll;
         (self.asked_us, self.is_empty) = ((now_us, None), true);
         if let Some(line) = &self.line {

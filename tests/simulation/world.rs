@@ -178,7 +178,8 @@ impl World {
         for _ in 0..TURNS_MOST {
             let deadline = self.engine.deadline().filter(|&deadline_us| deadline_us <= end_us && !asleep);
             let Some(deadline_us) = deadline else {
-                let is_late = asleep && self.engine.deadline().is_some_and(|deadline_us| deadline_us < end_us);
+                let is_late =
+                    asleep && self.engine.deadline().is_some_and(|deadline_us| deadline_us < end_us);
                 self.has_overslept |= is_late;
                 self.jump_to(end_us);
                 return self.settle();
@@ -196,15 +197,7 @@ impl World {
 
     // --- The actors -----------------------------------------------------------------------------
 
-    pub fn ask(
-        &mut self,
-        who: usize,
-        way: Way,
-        start: Start,
-        capacity: usize,
-        arrives: usize,
-        is_old: bool,
-    ) {
+    pub fn ask(&mut self, who: usize, way: Way, start: Start, capacity: usize, arrives: usize, is_old: bool) {
         let now_us = self.now.mono_us;
         let who = who % self.subscribers.len();
         if !self.subscribers[who].is_free() {
@@ -227,7 +220,9 @@ impl World {
     pub fn read(&mut self, who: usize, bytes: usize) -> Result<(), String> {
         let who = who % self.subscribers.len();
         let timeout_us = self.settings.poll_timeout_ms * 1_000;
-        self.subscribers[who].read(bytes, &mut self.log, self.now.mono_us, timeout_us).map_err(|error| format!("subscriber {who}: {error}"))
+        self.subscribers[who]
+            .read(bytes, &mut self.log, self.now.mono_us, timeout_us)
+            .map_err(|error| format!("subscriber {who}: {error}"))
     }
 
     fn cut(&mut self, who: usize, end: End) {

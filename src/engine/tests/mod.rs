@@ -17,6 +17,7 @@ mod chat;
 mod clock;
 mod hopping;
 mod requests;
+mod walk;
 
 /// Both ends of a connection without a kernel between them.
 #[derive(Default)]
