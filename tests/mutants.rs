@@ -197,11 +197,11 @@ fn build() -> PathBuf {
         .expect("cargo can be run");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let messages = String::from_utf8_lossy(&built.stdout).into_owned();
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().rev().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    executables.last().expect("cargo says what it has built")
+    executables.next().expect("cargo says what it has built")
 }
 
 /// Plays so many worlds with a mistake in them. Returns what was wrong in the first that was.

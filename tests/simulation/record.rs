@@ -283,21 +283,7 @@ impl Reader<'_> {
                     self.must[channel] = (set & 1 << channel != 0).then(|| self.must[channel].unwrap_or(id));
                 }
             }
-            Entry::Gap(from, to) => {
-                if from > 0 && from < self.last && self.replay.is_none() {
-                    return Err(format!("a gap from {from} to {to}, to one who had heard {}", self.last));
-                }
-                // Its cursor meant nothing, and it begins at the oldest message there is. Of several channels that is the
-                // oldest of all, and the others may lack more, up to where it came.
-                let is_lost = from == 0 && self.last == 0;
-                if is_lost && self.may.is_power_of_two() {
-                    (self.at, self.from_text) = (Some(to), 0);
-                }
-                self.gaps.push((from, if is_lost { to.max(self.at.unwrap_or(0)) } else { to }));
-                if self.replay.is_none() && from > 0 && self.at.is_some_and(|at| from >= at) {
-                    self.well_founded.push((from, to));
-                }
-            }
+            Entry::Gap(from, to) => self.gap(from, to)?,
             Entry::At(id) => {
                 if self.at.is_none() {
                     self.at = Some(id);
@@ -305,32 +291,52 @@ impl Reader<'_> {
                 self.account(id, true)?;
                 self.from_text = 0;
             }
-            Entry::Heard(id, channel) => {
-                if self.may & 1 << channel == 0 {
-                    return Err(format!("{id} of {}, which it does not listen to", CHANNELS[channel]));
-                }
-                if let Some((joined, since, last)) = self.replay.filter(|(joined, ..)| *joined == channel) {
-                    if id <= last {
-                        return Err(format!("{id} of a channel it joined, after {last}"));
-                    }
-                    self.replay = Some((joined, since, id));
-                    self.heard.insert(id);
-                    self.last = self.last.max(id);
-                    return Ok(());
-                }
-                if id <= self.last {
-                    return Err(format!("{id} after {}: again, or out of order", self.last));
-                }
-                // Before there is an account, it hears old messages that it asked for in another way than by a cursor: what is
-                // there, whatever is missing.
-                if let Some(at) = self.at.filter(|&at| id > at) {
-                    self.account(id, false)?;
-                    self.at = Some(id.max(at));
-                }
-                self.last = id;
-                self.heard.insert(id);
-            }
+            Entry::Heard(id, channel) => self.hear(id, channel)?,
         }
+        Ok(())
+    }
+
+    fn gap(&mut self, from: u64, to: u64) -> Result<(), String> {
+        if from > 0 && from < self.last && self.replay.is_none() {
+            return Err(format!("a gap from {from} to {to}, to one who had heard {}", self.last));
+        }
+        // Its cursor meant nothing, and it begins at the oldest message there is. Of several channels that is the
+        // oldest of all, and the others may lack more, up to where it came.
+        let is_lost = from == 0 && self.last == 0;
+        if is_lost && self.may.is_power_of_two() {
+            (self.at, self.from_text) = (Some(to), 0);
+        }
+        self.gaps.push((from, if is_lost { to.max(self.at.unwrap_or(0)) } else { to }));
+        if self.replay.is_none() && from > 0 && self.at.is_some_and(|at| from >= at) {
+            self.well_founded.push((from, to));
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, id: u64, channel: usize) -> Result<(), String> {
+        if self.may & 1 << channel == 0 {
+            return Err(format!("{id} of {}, which it does not listen to", CHANNELS[channel]));
+        }
+        if let Some((joined, since, last)) = self.replay.filter(|(joined, ..)| *joined == channel) {
+            if id <= last {
+                return Err(format!("{id} of a channel it joined, after {last}"));
+            }
+            self.replay = Some((joined, since, id));
+            self.heard.insert(id);
+            self.last = self.last.max(id);
+            return Ok(());
+        }
+        if id <= self.last {
+            return Err(format!("{id} after {}: again, or out of order", self.last));
+        }
+        // Before there is an account, it hears old messages that it asked for in another way than by a cursor: what is
+        // there, whatever is missing.
+        if let Some(at) = self.at.filter(|&at| id > at) {
+            self.account(id, false)?;
+            self.at = Some(id.max(at));
+        }
+        self.last = id;
+        self.heard.insert(id);
         Ok(())
     }
 

@@ -300,23 +300,7 @@ fn act(dice: &mut Dice) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
     match dice.below(100) {
-        0..12 => Act::Ask {
-            who,
-            way: dice.one_of(&WAYS),
-            start: match dice.below(12) {
-                0 => Start::Oldest,
-                1 => Start::Last(dice.below(4)),
-                2 => Start::Nonsense,
-                _ => Start::Cursor,
-            },
-            capacity: match dice.below(3) {
-                0 => 1 + dice.below(300),
-                1 => 300 + dice.below(3_000),
-                _ => 1 << 20,
-            },
-            arrives: if dice.once_in(4) { dice.below(120) } else { usize::MAX },
-            is_old: dice.once_in(5),
-        },
+        0..12 => ask(dice, who),
         14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
         19..39 => Act::Read { who, bytes: if dice.once_in(2) { 1 + dice.below(400) } else { usize::MAX } },
         39..45 => Act::End {
@@ -360,6 +344,26 @@ fn act(dice: &mut Dice) -> Act {
         94..97 => Act::Audit,
         97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         _ => Act::Read { who, bytes: usize::MAX },
+    }
+}
+
+fn ask(dice: &mut Dice, who: usize) -> Act {
+    Act::Ask {
+        who,
+        way: dice.one_of(&WAYS),
+        start: match dice.below(12) {
+            0 => Start::Oldest,
+            1 => Start::Last(dice.below(4)),
+            2 => Start::Nonsense,
+            _ => Start::Cursor,
+        },
+        capacity: match dice.below(3) {
+            0 => 1 + dice.below(300),
+            1 => 300 + dice.below(3_000),
+            _ => 1 << 20,
+        },
+        arrives: if dice.once_in(4) { dice.below(120) } else { usize::MAX },
+        is_old: dice.once_in(5),
     }
 }
 

@@ -251,21 +251,7 @@ impl World {
     pub fn publish(&mut self, channel: usize, bytes: usize, mouth: Mouth) -> Result<(), String> {
         let bytes = bytes.min(4_000);
         match mouth {
-            Mouth::Inside => {
-                let number = self.log.text(channel, bytes);
-                let data = self.log.data(number).into();
-                let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
-                match self.engine.publish(&[publication], self.now) {
-                    Ok(ids) => {
-                        let least = self.now.unix_us.max(self.log.head() + 1);
-                        if ids.len() != 1 || ids[0] < least {
-                            return Err(format!("the ids {ids:?}, and it must be one of {least} at least"));
-                        }
-                        self.log.accept(number, ids[0])?
-                    }
-                    Err(_) => self.log.refuse(number)?,
-                }
-            }
+            Mouth::Inside => self.publish_inside(channel, bytes)?,
             Mouth::Post | Mouth::Chunked => {
                 self.introduce_publisher();
                 let number = self.log.text(channel, bytes);
@@ -307,6 +293,23 @@ impl World {
                 let request = request.replacen("/channels/", "/channels/$", 1);
                 self.publisher.ask(request.as_bytes(), Asked::Forbidden(number));
             }
+        }
+        Ok(())
+    }
+
+    fn publish_inside(&mut self, channel: usize, bytes: usize) -> Result<(), String> {
+        let number = self.log.text(channel, bytes);
+        let data = self.log.data(number).into();
+        let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
+        match self.engine.publish(&[publication], self.now) {
+            Ok(ids) => {
+                let least = self.now.unix_us.max(self.log.head() + 1);
+                if ids.len() != 1 || ids[0] < least {
+                    return Err(format!("the ids {ids:?}, and it must be one of {least} at least"));
+                }
+                self.log.accept(number, ids[0])?
+            }
+            Err(_) => self.log.refuse(number)?,
         }
         Ok(())
     }
