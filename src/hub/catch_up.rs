@@ -311,7 +311,12 @@ impl Hub {
         let channels: Vec<&Channel> =
             one.chairs.iter().map(|chair| &self.channels[chair.channel as usize]).collect();
         let gone = self.lossy(one).filter(|channel| channel.limits.slow != Slow::Latest);
-        let gap = one.lost.or(gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to));
+        let gone = gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to);
+        let gap = match (one.lost, gone) {
+            // More has gone since it was found out, and nobody tells of that again.
+            (Some(lost), Some(gone)) => Some(Gap { from: lost.from, to: lost.to.max(gone.to) }),
+            (lost, gone) => lost.or(gone),
+        };
         if let Some(gap) = gap.filter(|_| !one.framing.is_poll()) {
             batch.append(one.cursor, |out| one.framing.gap(gap, out));
         }
@@ -327,9 +332,14 @@ impl Hub {
         let keys: Vec<u32> = names.iter().filter_map(|name| self.names.get(&**name).copied()).collect();
         let (cursor, lost) = self.start(&keys, since);
         let channels: Vec<&Channel> = keys.iter().map(|&key| &self.channels[key as usize]).collect();
-        let gone = channels.iter().filter(|_| matches!(since, Since::After(_)));
+        let gone = channels.iter().filter_map(|channel| channel.gap(cursor));
+        // Of a channel that was forgotten, all is gone.
+        let forgotten = names.iter().filter(|name| !self.names.contains_key(&***name));
+        let floors = forgotten.map(|name| self.forgotten.floor_of(name)).filter(|&floor| cursor < floor);
+        let gone = gone.chain(floors.map(|to| Gap { from: cursor, to }));
+        let gone = gone.filter(|_| matches!(since, Since::After(_))).max_by_key(|gap| gap.to);
         let mut batch = Batch::default();
-        if let Some(gap) = lost.or(gone.filter_map(|channel| channel.gap(cursor)).max_by_key(|gap| gap.to)) {
+        if let Some(gap) = lost.or(gone) {
             batch.append(cursor, |out| framing.gap(gap, out));
         }
         if !merge(&channels, cursor, until, framing, self.pace.answer_bytes_max, &mut batch) {

@@ -15,6 +15,7 @@ use super::{Engine, Readiness, Socket};
 mod channels;
 mod chat;
 mod clock;
+mod gaps;
 mod hopping;
 mod requests;
 mod walk;
