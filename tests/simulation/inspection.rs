@@ -14,6 +14,9 @@ use super::world::World;
 /// Answers of polls that bring a part each, at the most.
 const PARTS_MOST: usize = 10_000;
 
+/// A status and a body.
+type Answer = (u16, Vec<u8>);
+
 impl World {
     pub fn inspect(&mut self, channel: usize, number: usize) -> Result<(), String> {
         self.settle()?;
@@ -54,7 +57,7 @@ impl World {
     }
 
     /// Sends requests in one piece and reads all answers, the first `heads` of which have no body. Nothing, if the server is full.
-    fn ask_at_once(&mut self, requests: &str, heads: usize) -> Result<Option<Vec<(u16, Vec<u8>)>>, String> {
+    fn ask_at_once(&mut self, requests: &str, heads: usize) -> Result<Option<Vec<Answer>>, String> {
         let Some(line) = self.connect(1 << 24) else { return Ok(None) };
         line.borrow_mut().send(requests.as_bytes());
         line.borrow_mut().arrive(usize::MAX);
