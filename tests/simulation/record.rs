@@ -158,6 +158,8 @@ impl Log {
 pub enum Entry {
     /// It asks without a cursor that means anything: what it hears first is where its account begins.
     Anew,
+    /// It asks over a new connection. Whatever was under way over the last one is void.
+    Asks,
     /// It asks for all there is.
     All,
     /// It joins a channel and asks for what was said there after this id, which comes first, and out of turn.
@@ -267,8 +269,8 @@ impl Reader<'_> {
                     self.from_text = texts;
                 }
             }
+            Entry::Asks => (self.replay, self.ticks) = (None, [None; CHANNELS.len()]),
             Entry::May(set) => {
-                self.ticks = [None; CHANNELS.len()];
                 self.may |= set;
                 for channel in 0..CHANNELS.len() {
                     if set & 1 << channel == 0 {

@@ -110,8 +110,9 @@ impl Subscriber {
         if !matches!(start, Start::Cursor) {
             self.cursor = None;
         }
-        self.record.entries.push(Entry::May(self.channels));
-        self.record.entries.push(Entry::Must(self.channels, 0));
+        self.record.entries.push(Entry::Asks);
+        // A channel that it was about to join is its own from its cursor on.
+        self.record.entries.push(Entry::Must(self.channels, self.cursor.unwrap_or(0)));
         self.send_request(&from, now_us);
     }
 
