@@ -11,6 +11,7 @@ mod auth;
 mod file;
 mod limits;
 mod origin;
+mod pace;
 mod pattern;
 mod rules;
 mod ticker;
@@ -22,6 +23,7 @@ use std::str::FromStr;
 
 pub use auth::Auth;
 pub use limits::Limits;
+pub use pace::Pace;
 pub use pattern::Pattern;
 pub use rules::{ChannelLimits, ChannelRule, ChannelRules, Slow};
 pub use ticker::{Payload, TickerRule};
@@ -85,6 +87,9 @@ pub struct Settings {
     /// Channels that tick by themselves, besides `$clock`. Default: none.
     #[cfg_attr(feature = "shell", serde(rename = "ticker"))]
     pub tickers: Vec<TickerRule>,
+    /// How much is done for one before the others get their turn. Nothing to set: see [`Pace`].
+    #[cfg_attr(feature = "shell", serde(skip))]
+    pub pace: Pace,
 }
 
 impl Default for Settings {
@@ -106,6 +111,7 @@ impl Default for Settings {
             limits: Limits::default(),
             channels: Vec::new(),
             tickers: Vec::new(),
+            pace: Pace::default(),
         }
     }
 }

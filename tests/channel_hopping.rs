@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::frames::{UPGRADE, WebSocket};
+use common::WebSocket;
+use common::frames::UPGRADE;
 use common::{
     Client, Dice, Hearing, News, Server, Setup, TRANSPORTS, Told, Transport, let_pass, readable, stopwatch,
     unix_s, until,

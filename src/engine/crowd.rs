@@ -36,14 +36,14 @@ const ROOM_FOR_THE_DEAD: u32 = 1_024;
 
 /// All connections.
 pub(super) struct Crowd<S> {
-    conns: Slab<Conn<S>>,
+    pub(super) conns: Slab<Conn<S>>,
     /// One timer per connection, keyed by its slot. What it means, the phase says.
     pub(super) wheel: Wheel,
     /// Who has to be looked at again though no readiness will come: there is input left to
     /// serve. Each once. May name the dead.
     pub(super) again: VecDeque<ConnId>,
     /// Who is buried at the end of the turn, each once.
-    dead: Vec<u32>,
+    pub(super) dead: Vec<u32>,
     /// Subscribers whose peers have closed their half, in that order. May name the dead.
     pub(super) halves: VecDeque<ConnId>,
     /// The moment of the door that is being served.
@@ -306,19 +306,6 @@ impl<S: Socket> Crowd<S> {
         if let Some(index) = self.find(id) {
             self.hang_up(index, Hangup::Reset);
         }
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn check_invariants(&self) {
-        let mut streams = 0;
-        for (index, conn) in self.conns.iter() {
-            let is_stream = conn.is_stream();
-            streams += usize::from(is_stream);
-            let armed = self.wheel.is_armed(index as u32);
-            assert!(conn.is_dead() || is_stream || armed, "a connection without a deadline");
-        }
-        assert_eq!(streams, self.streams, "somebody did not say that a stream began or ended");
-        self.check_budget();
     }
 
     /// What becomes of a push whose first write did not take all.

@@ -20,9 +20,6 @@ use super::Engine;
 use super::conn::{Exchange, Input, Mark, Phase, Progress, Socket, Upload};
 use super::stats::Hangup;
 
-/// Reads per connection and turn: one that sends without end does not starve the others.
-const READS_PER_TURN: usize = 4;
-
 /// Why a body that has not come yet is not waited for.
 const TIGHT: &str =
     "this server holds as much as it may for requests and readers that are not done; try again later";
@@ -65,7 +62,7 @@ impl<S: Socket> Engine<S> {
     /// Reads what there is, within bounds. `to_the_end` if the peer is known to have closed:
     /// then a socket that gave less than was asked for is not empty yet, it still has an end.
     pub(super) fn read(&mut self, index: u32, to_the_end: bool) {
-        for _ in 0..READS_PER_TURN {
+        for _ in 0..self.pace.reads_per_turn {
             if self.crowd[index].is_dead() || self.crowd[index].marks.has(Mark::PeerClosed) {
                 return;
             }

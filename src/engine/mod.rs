@@ -15,9 +15,9 @@
 //! have no timer, `halves` after those who will say no more. `budget` and `addresses` say when it is too much; `drain` says how the server leaves. `report`
 //! tells how it goes.
 //!
-//! Invariants, checked after every door in debug builds: every connection that is no stream and not about
-//! to be buried has a timer; a connection sits in a seat exactly while its phase says so; the budget's account is
-//! the sum of what connections hold.
+//! Invariants, checked after every door in debug builds (`invariants` lists them): every connection that is no
+//! stream and not about to be buried has a timer; a connection sits in a seat exactly while its phase says so; the
+//! budget's account is the sum of what connections hold.
 //!
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
 
@@ -30,6 +30,8 @@ mod crowd;
 mod drain;
 mod halves;
 mod intake;
+#[cfg(debug_assertions)]
+mod invariants;
 mod report;
 mod sockets;
 mod stats;
@@ -40,7 +42,7 @@ mod walk;
 
 use std::net::IpAddr;
 
-use crate::config::Settings;
+use crate::config::{Pace, Settings};
 use crate::dialect::gate::Gate;
 use crate::dialect::pages::Shelf;
 use crate::hub::Hub;
@@ -58,12 +60,6 @@ use conn::{Mark, Phase};
 use crowd::Crowd;
 use drain::Drain;
 use walk::Walk;
-
-/// The one buffer that everything is read into. Larger than what clients send at a time.
-const SCRATCH_BYTES: usize = 16 * 1024;
-
-/// Connections looked at again before the reactor looks at its sockets.
-const AGAIN_PER_TURN: usize = 256;
 
 /// Connections beyond the most that are let in to hear that the server is full. Any more are dropped.
 pub const LOUNGE: u32 = 64;
@@ -118,6 +114,9 @@ pub struct Engine<S> {
     /// Whether `/lab/` is there.
     lab: bool,
     walk: Walk,
+    pace: Pace,
+    #[cfg(debug_assertions)]
+    inspector: invariants::Inspector,
     began: Now,
     /// No new connections, no second requests.
     closing: bool,
@@ -140,11 +139,14 @@ impl<S: Socket> Engine<S> {
             crowd: Crowd::new(limits, gate.all_origin_lines(), seed, now),
             gate,
             shelf,
-            scratch: vec![0; SCRATCH_BYTES],
+            scratch: vec![0; settings.pace.scratch_bytes],
             draft: Vec::new(),
             poll_timeout_ms: settings.poll_timeout_ms,
             lab: settings.lab,
             walk: Walk::new(settings.heartbeat_ms, settings.limits.write_timeout_ms),
+            pace: settings.pace.clone(),
+            #[cfg(debug_assertions)]
+            inspector: invariants::Inspector::default(),
             began: now,
             closing: false,
             drain: None,
@@ -185,6 +187,7 @@ impl<S: Socket> Engine<S> {
         } else {
             self.crowd.arm_in(id.index, self.crowd.limits.head_timeout_ms);
         }
+        self.check_invariants();
         true
     }
 
@@ -207,7 +210,9 @@ impl<S: Socket> Engine<S> {
     /// If a message is too long, or a channel would be one too many.
     pub fn publish(&mut self, publications: &[Publication], now: Now) -> Result<Vec<u64>, Refusal> {
         self.crowd.tell_time(now);
-        self.publish_all(publications)
+        let published = self.publish_all(publications);
+        self.check_invariants();
+        published
     }
 
     /// Does what is due: timers, a slice of every sweep, input that was left over; and buries
@@ -218,7 +223,7 @@ impl<S: Socket> Engine<S> {
         self.take_a_walk();
         self.hub.advance(now);
         self.hub.sweep(&mut self.crowd);
-        for _ in 0..self.crowd.again.len().min(AGAIN_PER_TURN) {
+        for _ in 0..self.crowd.again.len().min(self.pace.again_per_turn) {
             let id = self.crowd.again.pop_front().expect("counted just before");
             if let Some(index) = self.crowd.find(id) {
                 self.crowd[index].marks.clear(Mark::Queued);
@@ -288,11 +293,6 @@ impl<S: Socket> Engine<S> {
         }
     }
 
-    #[cfg(debug_assertions)]
-    fn check_invariants(&self) {
-        self.crowd.check_invariants();
-    }
-
     #[cfg(not(debug_assertions))]
-    fn check_invariants(&self) {}
+    fn check_invariants(&mut self) {}
 }

@@ -15,14 +15,11 @@ use super::conn::{Exchange, Mark, Phase, Socket};
 use super::stats::Hangup;
 
 /// Between two ticks of a connection.
-const TICK_MS: u64 = 1_000;
-
-/// Timers fired before the reactor looks at its sockets again.
-const FIRED_PER_TURN: usize = 1_024;
+pub(super) const TICK_MS: u64 = 1_000;
 
 impl<S: Socket> Engine<S> {
     pub(super) fn fire_timers(&mut self) {
-        for _ in 0..FIRED_PER_TURN {
+        for _ in 0..self.pace.fired_per_turn {
             let Some((index, due_ms)) = self.crowd.wheel.pop(self.crowd.now.mono_ms()) else { return };
             if !self.crowd[index].is_dead() {
                 self.fire(index, due_ms);

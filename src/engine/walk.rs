@@ -23,8 +23,8 @@ pub(super) struct Walk {
     /// Whether it gives signs of life, or only looks for those who have stalled.
     has_heartbeats: bool,
     next_slot: u32,
-    /// When the next step is due; nothing while there are no streams.
-    next_ms: Option<u64>,
+    /// When the last step was due; nothing while there are no streams.
+    stepped_ms: Option<u64>,
 }
 
 impl Walk {
@@ -32,14 +32,26 @@ impl Walk {
     pub(super) fn new(heartbeat_ms: u64, write_timeout_ms: u64) -> Self {
         let has_heartbeats = heartbeat_ms > 0;
         let period_ms = if has_heartbeats { heartbeat_ms } else { write_timeout_ms };
-        Walk { period_ms, has_heartbeats, next_slot: 0, next_ms: None }
+        Walk { period_ms, has_heartbeats, next_slot: 0, stepped_ms: None }
     }
 
     /// When the next step is due, in milliseconds of the monotonic clock.
-    pub(super) fn deadline<S>(&self, crowd: &Crowd<S>) -> Option<u64> {
+    pub(super) fn deadline<S: Socket>(&self, crowd: &Crowd<S>) -> Option<u64> {
+        // Reckoned from the last step each time: when many come at once, a pause that was made for few is cut short.
+        let next_ms = self.stepped_ms.map(|stepped_ms| stepped_ms + self.pause_ms(crowd.slots()));
         // Somebody blocked since it last looked whether it has cause to go: it has to look again.
         let has_cause = crowd.has_blocked.then_some(0);
-        self.next_ms.or(has_cause).filter(|_| crowd.streams > 0)
+        next_ms.or(has_cause).filter(|_| crowd.streams > 0)
+    }
+
+    /// Slots to pass in one step.
+    fn step(&self, slots: u32) -> u32 {
+        STEP.max(u32::try_from(u64::from(slots) / self.period_ms).map_or(u32::MAX, |slots| slots + 1))
+    }
+
+    /// From one step to the next.
+    fn pause_ms(&self, slots: u32) -> u64 {
+        (self.period_ms / u64::from(slots.div_ceil(self.step(slots)).max(1))).max(1)
     }
 }
 
@@ -49,14 +61,12 @@ impl<S: Socket> Engine<S> {
         let begins = self.walk.next_slot == 0;
         let has_cause = self.walk.has_heartbeats || self.crowd.has_blocked || !begins;
         if self.crowd.streams == 0 || !has_cause {
-            self.walk.next_ms = None;
+            self.walk.stepped_ms = None;
             return;
         }
         let slots = self.crowd.slots();
-        let step = STEP
-            .max(u32::try_from(u64::from(slots) / self.walk.period_ms).map_or(u32::MAX, |slots| slots + 1));
-        let pause_ms = (self.walk.period_ms / u64::from(slots.div_ceil(step).max(1))).max(1);
-        let due_ms = *self.walk.next_ms.get_or_insert(now_ms + pause_ms);
+        let (step, pause_ms) = (self.walk.step(slots), self.walk.pause_ms(slots));
+        let due_ms = *self.walk.stepped_ms.get_or_insert(now_ms) + pause_ms;
         if due_ms > now_ms {
             return;
         }
@@ -65,7 +75,7 @@ impl<S: Socket> Engine<S> {
         let first = self.walk.next_slot;
         let next = first.saturating_add(step);
         self.walk.next_slot = if next >= slots { 0 } else { next };
-        self.walk.next_ms = Some((due_ms + pause_ms).max(now_ms));
+        self.walk.stepped_ms = Some(due_ms.max(now_ms.saturating_sub(pause_ms)));
         for index in first..next {
             if self.crowd.is_taken(index) {
                 self.visit(index);
@@ -90,10 +100,16 @@ impl<S: Socket> Engine<S> {
             }
             return;
         }
-        if spoke || !self.walk.has_heartbeats {
+        if spoke {
             return;
         }
-        let Some(cursor) = self.hub.vouch(seat) else { return };
+        let Some(cursor) = self.hub.vouch(seat) else {
+            // Who was cut exactly between two messages has nothing unsent by which to find that he has stalled.
+            return self.crowd.look_again(index);
+        };
+        if !self.walk.has_heartbeats {
+            return;
+        }
         self.draft.clear();
         self.hub.framing(seat).heartbeat(cursor, &mut self.draft);
         self.crowd.send(index, &self.draft);

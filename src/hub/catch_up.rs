@@ -7,6 +7,7 @@
 //!
 //! Knows: cursors, histories. Never learns sockets.
 
+use crate::config::{Pace, Slow};
 use crate::kit::clock::Now;
 use crate::log::Since;
 use crate::transport::long_poll::Answers;
@@ -16,16 +17,6 @@ use crate::wire::refusal::Refusal;
 use super::channel::Channel;
 use super::several::{Chair, Several};
 use super::{Hub, Members, Push, Seat};
-use crate::config::Slow;
-
-/// What is sent at a time to one who catches up, in bytes.
-const PIECE_BYTES: usize = 32 * 1024;
-
-/// Pieces sent before others get their turn.
-const PIECES_PER_TURN: usize = 4;
-
-/// The most that one answer to a poll carries, in bytes: what is left comes with the next.
-const POLL_BYTES: usize = 256 * 1024;
 
 /// Who wants to listen to what.
 pub struct Subscription<'a> {
@@ -123,7 +114,7 @@ impl Hub {
         }
         if framing.is_poll() {
             let mut batch = Batch::default();
-            let gap = channel.gather(cursor, head, &framing, POLL_BYTES, &mut batch);
+            let gap = channel.gather(cursor, head, &framing, self.pace.answer_bytes_max, &mut batch);
             let gap = lost.or(gap.filter(|_| since != Since::Oldest));
             if gap.is_some() || !batch.is_empty() {
                 let reached = batch.cursor().unwrap_or(head);
@@ -205,7 +196,7 @@ impl Hub {
                 break None;
             }
             batch.clear();
-            let gap = channel.gather(cursor, channel.head, &framing, PIECE_BYTES, &mut batch);
+            let gap = channel.gather(cursor, channel.head, &framing, self.pace.piece_bytes, &mut batch);
             let Some(reached) = batch.cursor() else {
                 break Some(channel.join(key, section, member, cursor.max(channel.head)));
             };
@@ -218,7 +209,7 @@ impl Hub {
                 members.answer(member, &mut answers);
                 break None;
             }
-            if pieces == PIECES_PER_TURN {
+            if pieces == self.pace.pieces_per_turn {
                 members.look_again(member);
                 break Some(Seat::Behind { section, channel: key, cursor });
             }
@@ -259,14 +250,15 @@ impl Hub {
             let member = one.member;
             if one.framing.is_poll() {
                 // With its last message as a cursor it would hear of the same gap again.
-                let reached = if gap.is_some() && batch.bytes.len() < POLL_BYTES { head } else { reached };
+                let is_whole = batch.bytes.len() < self.pace.answer_bytes_max;
+                let reached = if gap.is_some() && is_whole { head } else { reached };
                 let mut answers = Answers::poll(&batch, reached, gap);
                 self.stats.gaps += u64::from(gap.is_some());
                 self.drop_listener(listener);
                 members.answer(member, &mut answers);
                 break;
             }
-            if pieces == PIECES_PER_TURN {
+            if pieces == self.pace.pieces_per_turn {
                 one.behind = true;
                 members.look_again(member);
                 break;
@@ -319,11 +311,17 @@ impl Hub {
         let channels: Vec<&Channel> =
             one.chairs.iter().map(|chair| &self.channels[chair.channel as usize]).collect();
         let gone = self.lossy(one).filter(|channel| channel.limits.slow != Slow::Latest);
-        let gap = one.lost.or(gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to));
+        let gone = gone.filter_map(|channel| channel.gap(one.cursor)).max_by_key(|gap| gap.to);
+        let gap = match (one.lost, gone) {
+            // More has gone since it was found out, and nobody tells of that again.
+            (Some(lost), Some(gone)) => Some(Gap { from: lost.from, to: lost.to.max(gone.to) }),
+            (lost, gone) => lost.or(gone),
+        };
         if let Some(gap) = gap.filter(|_| !one.framing.is_poll()) {
             batch.append(one.cursor, |out| one.framing.gap(gap, out));
         }
-        let bytes_max = if one.framing.is_poll() { POLL_BYTES } else { PIECE_BYTES };
+        let Pace { answer_bytes_max, piece_bytes, .. } = self.pace;
+        let bytes_max = if one.framing.is_poll() { answer_bytes_max } else { piece_bytes };
         merge(&channels, one.cursor, self.log.head(), &one.framing, bytes_max, batch);
         gap
     }
@@ -334,12 +332,17 @@ impl Hub {
         let keys: Vec<u32> = names.iter().filter_map(|name| self.names.get(&**name).copied()).collect();
         let (cursor, lost) = self.start(&keys, since);
         let channels: Vec<&Channel> = keys.iter().map(|&key| &self.channels[key as usize]).collect();
-        let gone = channels.iter().filter(|_| matches!(since, Since::After(_)));
+        let gone = channels.iter().filter_map(|channel| channel.gap(cursor));
+        // Of a channel that was forgotten, all is gone.
+        let forgotten = names.iter().filter(|name| !self.names.contains_key(&***name));
+        let floors = forgotten.map(|name| self.forgotten.floor_of(name)).filter(|&floor| cursor < floor);
+        let gone = gone.chain(floors.map(|to| Gap { from: cursor, to }));
+        let gone = gone.filter(|_| matches!(since, Since::After(_))).max_by_key(|gap| gap.to);
         let mut batch = Batch::default();
-        if let Some(gap) = lost.or(gone.filter_map(|channel| channel.gap(cursor)).max_by_key(|gap| gap.to)) {
+        if let Some(gap) = lost.or(gone) {
             batch.append(cursor, |out| framing.gap(gap, out));
         }
-        if !merge(&channels, cursor, until, framing, POLL_BYTES, &mut batch) {
+        if !merge(&channels, cursor, until, framing, self.pace.answer_bytes_max, &mut batch) {
             let gap = Gap { from: batch.cursor().unwrap_or(cursor), to: until };
             batch.append(until, |out| framing.gap(gap, out));
         }
@@ -364,7 +367,7 @@ impl Hub {
         let several = &mut self.several;
         let channel = self.channels.get_mut(key as usize).filter(|channel| channel.sweep().is_none());
         if let Some(aside) = channel.and_then(|channel| channel.aside.as_mut()) {
-            aside.several.close_holes(|listener, place| {
+            aside.several.close_holes(self.pace.holes_min, |listener, place| {
                 let chairs = several[listener as usize].chairs.iter_mut();
                 chairs.filter(|chair| chair.channel == key).for_each(|chair| chair.place = place);
             });

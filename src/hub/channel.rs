@@ -69,7 +69,7 @@ pub(super) struct Section {
     pub(super) framing: Framing,
     pub(super) row: Row,
     /// How many count on this section: in its row, beside it, and behind. Without any it may be given away.
-    users: u32,
+    pub(super) users: u32,
 }
 
 /// A subscriber that waits for the sweep to end.
@@ -181,7 +181,7 @@ impl Channel {
     }
 
     /// Frees the place, if the seat is one; the subscriber stays in the section's count. Returns its cursor.
-    pub(super) fn stand_up(&mut self, seat: Seat, members: &mut impl Members) -> u64 {
+    pub(super) fn stand_up(&mut self, seat: Seat, holes_min: usize, members: &mut impl Members) -> u64 {
         let cursor = self.cursor_of(seat);
         match seat {
             Seat::Section { section, channel, place } => {
@@ -189,7 +189,7 @@ impl Channel {
                 let row = &mut self.sections[usize::from(section)].row;
                 row.leave(place);
                 if idle {
-                    row.close_holes(|member, place| {
+                    row.close_holes(holes_min, |member, place| {
                         members.reseat(member, Seat::Section { section, channel, place })
                     });
                 }

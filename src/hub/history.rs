@@ -141,6 +141,21 @@ impl History {
         self.tail.is_none()
     }
 
+    /// Whether the order is strict, the sum is right, and the limits are kept. Returns when the oldest message expires.
+    #[cfg(debug_assertions)]
+    pub fn check_invariants(&self, limits: &ChannelLimits) -> Option<u64> {
+        let (mut last, mut bytes) = (self.floor, 0);
+        for Entry { message, .. } in self.entries() {
+            assert!(message.id > last, "{} comes after {last} in a history", message.id);
+            last = message.id;
+            bytes += message.weight();
+        }
+        assert_eq!(bytes, self.bytes(), "a history does not weigh what it says");
+        assert!(self.len() <= limits.messages_max, "{} messages in a history", self.len());
+        assert!(self.len() <= 1 || bytes <= limits.bytes_max, "{bytes} bytes in a history");
+        self.entries().front().map(|oldest| oldest.stored_ms.saturating_add(limits.age_ms))
+    }
+
     fn entries(&self) -> &VecDeque<Entry> {
         self.tail.as_ref().map_or(NO_ENTRIES, |tail| &tail.entries)
     }

@@ -15,6 +15,8 @@ mod catch_up;
 mod channel;
 mod forgotten;
 mod history;
+#[cfg(debug_assertions)]
+mod invariants;
 mod row;
 mod several;
 mod sweep;
@@ -25,7 +27,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::config::{ChannelRules, Settings};
+use crate::config::{ChannelRules, Pace, Settings};
 use crate::kit::clock::Now;
 use crate::kit::histogram::Histogram;
 use crate::kit::wheel::Wheel;
@@ -36,19 +38,13 @@ use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
 
 pub use catch_up::Subscription;
+#[cfg(debug_assertions)]
+pub(crate) use invariants::Sitting;
 
 use channel::Channel;
 use forgotten::Forgotten;
 use several::Several;
 use ticker::Ticker;
-
-/// Deliveries to one channel before the next one gets its turn. A `send` takes up to 10 us, now and
-/// then ten times that, and what is published during a slice waits for its end: that must stay well below the 2 ms
-/// that a small chat may wait for a large one.
-const SLICE: usize = 32;
-
-/// Deliveries before the reactor looks at its sockets again, for the same reason.
-const DELIVERIES_PER_TURN: usize = 256;
 
 /// Histories are looked through for what is too old at most this often, in milliseconds.
 const EXPIRY_GRAIN_MS: u64 = 1_000;
@@ -192,6 +188,7 @@ pub struct Hub {
     beats: Wheel,
     forgotten: Forgotten,
     rules: ChannelRules,
+    pace: Pace,
     channels_max: usize,
     /// What all histories weigh, and what they may.
     history_bytes: usize,
@@ -223,6 +220,7 @@ impl Hub {
             tickers: Ticker::all(&settings.tickers, now),
             beats: Wheel::new(now.mono_ms()),
             rules: settings.channel_rules(),
+            pace: settings.pace.clone(),
             channels_max: settings.limits.channels_max,
             history_bytes: 0,
             history_budget: settings.limits.history_budget_bytes_max,
@@ -345,7 +343,7 @@ impl Hub {
         };
         let cursor = self.cursor(seat);
         let channel = &mut self.channels[key as usize];
-        channel.stand_up(seat, members);
+        channel.stand_up(seat, self.pace.holes_min, members);
         channel.exit(section);
         self.forget_if_empty(key);
         cursor
@@ -456,15 +454,15 @@ impl Hub {
     /// first, so that a small chat waits for one slice of a large sweep at most; and then those that are in the middle
     /// of one, of which one at least gets on.
     pub fn sweep(&mut self, members: &mut impl Members) {
-        let mut budget = DELIVERIES_PER_TURN;
+        let mut budget = self.pace.deliveries_per_turn;
         let begun = self.begun.len();
-        while budget > SLICE
+        while budget > self.pace.deliveries_per_slice
             && let Some(key) = self.fresh.pop_front()
         {
-            budget = budget.saturating_sub(self.slice(key, SLICE, members));
+            budget = budget.saturating_sub(self.slice(key, self.pace.deliveries_per_slice, members));
         }
         // Who is alone waits for nobody: a slice for him is the rest of the turn.
-        let slice = if begun == 1 && self.fresh.is_empty() { budget } else { SLICE };
+        let slice = if begun == 1 && self.fresh.is_empty() { budget } else { self.pace.deliveries_per_slice };
         for _ in 0..begun {
             if budget == 0 {
                 break;

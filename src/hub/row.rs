@@ -15,9 +15,6 @@ use std::collections::VecDeque;
 /// Nobody sits here any more.
 const HOLE: u32 = u32::MAX;
 
-/// Holes are worth closing from here on.
-const HOLES_MIN: usize = 32;
-
 /// A row of connection slots, four bytes each.
 #[derive(Debug, Default)]
 pub struct Row {
@@ -70,14 +67,14 @@ impl Row {
         self.holes += 1;
     }
 
-    /// Closes the holes if they are the majority, so that those who come and go cost no memory in
+    /// Closes the holes if they are the majority and at least `holes_min`, so that those who come and go cost no memory in
     /// a channel where nothing is ever said. `moved(member, place)` hears of every new place.
     ///
     /// Not while a sweep is under way: it remembers the place where it has to stop.
-    pub fn close_holes(&mut self, mut moved: impl FnMut(u32, u32)) {
+    pub fn close_holes(&mut self, holes_min: usize, mut moved: impl FnMut(u32, u32)) {
         let Seats::Many(row) = &mut self.seats else { return };
         let holes = self.holes as usize;
-        if holes < HOLES_MIN || holes * 2 < row.len() {
+        if holes < holes_min || holes * 2 < row.len() {
             return;
         }
         row.retain(|&member| member != HOLE);
@@ -139,6 +136,17 @@ impl Row {
         self.entries() - self.holes as usize
     }
 
+    /// Whether the holes are as many as it says.
+    #[cfg(debug_assertions)]
+    pub fn check_invariants(&self) {
+        let holes = match &self.seats {
+            Seats::Empty => 0,
+            Seats::One(member) => usize::from(*member == HOLE),
+            Seats::Many(row) => row.iter().filter(|&&member| member == HOLE).count(),
+        };
+        assert_eq!(holes, self.holes as usize, "holes were counted wrong");
+    }
+
     /// Members and holes.
     fn entries(&self) -> usize {
         match &self.seats {
@@ -189,12 +197,12 @@ mod tests {
         for member in 1..10_000 {
             let place = row.join(member);
             row.leave(place);
-            row.close_holes(|member, place| {
+            row.close_holes(32, |member, place| {
                 assert_eq!(member, 0);
                 stays = place;
             });
         }
-        assert!(row.entries() <= 2 * HOLES_MIN);
+        assert!(row.entries() <= 2 * 32);
         assert_eq!(row.len(), 1);
         row.leave(stays);
         assert_eq!(row.len(), 0);

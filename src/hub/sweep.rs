@@ -20,9 +20,6 @@ use super::channel::{Beside, Channel};
 use super::several::Several;
 use super::{Hub, Members, Push, Seat};
 
-/// The most that one sweep carries, in bytes of one framing: a batch is memory.
-const BATCH_BYTES_MAX: usize = 256 * 1024;
-
 /// Members that are sent to together: enough that what is known of them comes into the cache while nothing else
 /// happens, and few enough that it is still there when the last of them gets his.
 const COMPANY: usize = 32;
@@ -70,6 +67,22 @@ struct Load {
 }
 
 impl Sweep {
+    /// Whether it has a goal that lies ahead, and a place in the rows.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_invariants(&self, channel: &Channel) {
+        assert!(channel.swept <= self.target && self.target <= channel.head, "a sweep goes astray");
+        assert!(self.ends.len() <= channel.sections.len() + 1, "a section was given away under a sweep");
+        let rows = channel.sections.iter().map(|section| &section.row).take(self.ends.len() - 1);
+        for (row, &end) in rows.chain([channel.several()]).zip(&self.ends) {
+            assert!(row.end().wrapping_sub(end) as i32 >= 0, "a sweep ends behind the row's own end");
+        }
+        let row = channel.sections.get(self.section).filter(|_| self.section + 1 < self.ends.len());
+        let row = row.map_or(channel.several(), |section| &section.row);
+        let (place, end) = (self.place, self.ends[self.section]);
+        assert!(end.wrapping_sub(place) as i32 >= 0, "a sweep has passed its end");
+        assert!(place.wrapping_sub(row.start()) as i32 >= 0, "a sweep stands before the row's first place");
+    }
+
     /// Whether a place has had its turn.
     pub(super) fn has_passed(&self, section: u8, place: u32) -> bool {
         let section = usize::from(section);
@@ -84,7 +97,7 @@ impl Channel {
         !self.at_rest() || self.aside.as_ref().is_some_and(|aside| aside.tick.is_some())
     }
 
-    fn begin_sweep(&mut self) -> Box<Sweep> {
+    fn begin_sweep(&mut self, batch_bytes_max: usize) -> Box<Sweep> {
         let mut ends: Vec<u32> = self.sections.iter().map(|section| section.row.end()).collect();
         ends.push(self.several().end());
         let what =
@@ -93,7 +106,7 @@ impl Channel {
                 Some(tick) => What::Tick(tick),
                 None => What::Messages,
             };
-        let target = self.target();
+        let target = self.target(batch_bytes_max);
         let mut sweep = Box::new(Sweep {
             target,
             what,
@@ -116,11 +129,11 @@ impl Channel {
     }
 
     /// How far this sweep goes: as far as fits into one piece.
-    fn target(&self) -> u64 {
+    fn target(&self, batch_bytes_max: usize) -> u64 {
         let mut bytes = 0;
         let fitting = self.history.after(self.swept).take_while(|message| {
             bytes += message.weight();
-            bytes <= BATCH_BYTES_MAX
+            bytes <= batch_bytes_max
         });
         match (fitting.last(), self.history.first_after(self.swept)) {
             (Some(last), _) => last.id,
@@ -245,7 +258,7 @@ impl Channel {
 
     /// The sweep has ended. Those beside who have exactly what the sections have join them; those who
     /// lack something read on from the history; the others wait for the next sweep.
-    fn end_sweep(&mut self, target: u64, channel: u32, members: &mut impl Members) {
+    fn end_sweep(&mut self, target: u64, channel: u32, holes_min: usize, members: &mut impl Members) {
         self.swept = target;
         let deleted = self.aside().deleted;
         if deleted != 0 && deleted <= target {
@@ -254,7 +267,7 @@ impl Channel {
         }
         for (section, seats) in self.sections.iter_mut().enumerate() {
             let section = section as u8;
-            seats.row.close_holes(|member, place| {
+            seats.row.close_holes(holes_min, |member, place| {
                 members.reseat(member, Seat::Section { section, channel, place })
             });
         }
@@ -282,7 +295,8 @@ impl Hub {
         if !channel.is_active() {
             return 0;
         }
-        let mut sweep = channel.aside().sweep.take().unwrap_or_else(|| channel.begin_sweep());
+        let mut sweep =
+            channel.aside().sweep.take().unwrap_or_else(|| channel.begin_sweep(self.pace.batch_bytes_max));
         let mut done = channel.walk_sections(&mut sweep, key, budget, members);
         let several = sweep.ends.len() - 1;
         while sweep.section == several && sweep.place != sweep.ends[several] && done < budget {
@@ -304,7 +318,7 @@ impl Hub {
             channel.aside().sweep = Some(sweep);
         } else {
             let before = channel.history.bytes();
-            channel.end_sweep(sweep.target, key, members);
+            channel.end_sweep(sweep.target, key, self.pace.holes_min, members);
             self.history_bytes -= before - channel.history.bytes();
             self.stats.gaps += sweep.gaps;
             self.stats.sweeps.count(sweep.deliveries);

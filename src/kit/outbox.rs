@@ -153,6 +153,18 @@ impl Outbox {
         Sent::All
     }
 
+    /// Whether it holds what it says, and nothing that could never be sent.
+    #[cfg(debug_assertions)]
+    pub fn check_invariants(&self, now_ms: u64) {
+        let Some(rest) = &self.rest else { return };
+        assert!(rest.frames.iter().all(|frame| !frame.is_empty()), "an empty frame can never be sent");
+        let first = rest.frames.front().expect("an outbox that holds anything holds a frame");
+        assert!(rest.sent < first.len(), "the first frame has been sent");
+        let bytes: usize = rest.frames.iter().map(|frame| frame.len()).sum();
+        assert_eq!(bytes - rest.sent, rest.bytes, "an outbox miscounts");
+        assert!(rest.moved_ms <= now_ms, "an outbox moved in the future");
+    }
+
     fn keep(&mut self, frame: Frame, now_ms: u64) {
         let rest = self.rest.get_or_insert_with(|| {
             let frames = VecDeque::with_capacity(1);

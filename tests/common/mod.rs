@@ -17,6 +17,7 @@ pub mod client;
 pub mod frames;
 pub mod hearing;
 pub mod server;
+pub mod websocket;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use answer::{Answer, Asked, Framing, Head};
 pub use case::{After, Case, case, conform};
 pub use client::Client;
-pub use frames::WebSocket;
 pub use hearing::{Hearing, News, TRANSPORTS, Told, Transport};
 pub use server::{Server, Setup};
+pub use websocket::WebSocket;
 
 /// How long a test waits for what must come. Only a failing test ever waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -16,6 +16,8 @@ pub struct Asker {
     pub line: Option<Line>,
     bytes: Vec<u8>,
     pub asked: VecDeque<Asked>,
+    /// The last id it was told: the next is greater, whatever the channel.
+    last: u64,
 }
 
 /// What an answer will be to.
@@ -55,8 +57,11 @@ impl Asker {
                     if ids.len() != texts.len() {
                         return Err(format!("{} ids for {} texts", ids.len(), texts.len()));
                     }
+                    if json["subscribers"].as_u64().is_some_and(|count| count > log.most_lines as u64) {
+                        return Err(format!("more subscribers than connections: {json}"));
+                    }
                     for (text, id) in texts.into_iter().zip(ids) {
-                        log.accept(text, id.as_u64().ok_or("an id that is none")?)?;
+                        self.accept(text, id.as_u64().ok_or("an id that is none")?, log)?;
                     }
                 }
                 (Asked::Forbidden(text), 403) => log.refuse(text)?,
@@ -69,14 +74,23 @@ impl Asker {
             }
         }
         if line.borrow().has_ended() {
+            log.has_unknown_deletes |= self.asked.iter().any(|asked| matches!(asked, Asked::Delete(_)));
             *self = Asker::default();
         }
         Ok(())
     }
+
+    fn accept(&mut self, text: usize, id: u64, log: &mut Log) -> Result<(), String> {
+        if id <= self.last {
+            return Err(format!("text {text} got the id {id} after {}", self.last));
+        }
+        self.last = id;
+        log.accept(text, id)
+    }
 }
 
 /// One answer with a length.
-fn take_answer(bytes: &mut Vec<u8>) -> Result<Option<(u16, Vec<u8>)>, String> {
+pub fn take_answer(bytes: &mut Vec<u8>) -> Result<Option<(u16, Vec<u8>)>, String> {
     let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8(bytes[..end].to_vec()).map_err(|error| error.to_string())?;
     let status =
@@ -121,6 +135,8 @@ pub struct Chatter {
     timestamp: Option<String>,
     waits: bool,
     pub heard: Vec<(String, String)>,
+    /// How many of what was said it has heard, or passed over when it asked for the first time.
+    at: Option<usize>,
 }
 
 impl Chatter {
@@ -136,7 +152,7 @@ impl Chatter {
     }
 
     /// Reads on. Each message must be newer than the one before.
-    pub fn listen(&mut self) -> Result<(), String> {
+    pub fn listen(&mut self, log: &Log, is_roomy: bool) -> Result<(), String> {
         let Some(line) = self.line.clone() else { return Ok(()) };
         let read = line.borrow_mut().read(usize::MAX);
         self.bytes.extend(read);
@@ -147,6 +163,12 @@ impl Chatter {
             if self.heard.last().is_some_and(|(_, last)| !is_later(&timestamp, last)) {
                 return Err(format!("the chat said {timestamp} after {:?}", self.heard.last()));
             }
+            let at = log.chatted.iter().position(|said| said == message);
+            let at = at.ok_or_else(|| format!("the chat says what nobody said: {message:?}"))?;
+            if is_roomy && self.at.is_some_and(|before| at != before + 1) {
+                return Err(format!("{message:?} is the {at}th, after the {:?}th", self.at));
+            }
+            self.at = Some(at);
             self.heard.push((message.to_owned(), timestamp.clone()));
             self.timestamp = Some(timestamp);
             self.waits = false;
@@ -155,6 +177,11 @@ impl Chatter {
             self.part();
         }
         Ok(())
+    }
+
+    /// Whether it has heard the last word, if it is there to hear it.
+    pub fn is_current(&self, log: &Log) -> bool {
+        self.line.is_none() || !self.waits || self.at.is_none_or(|at| at + 1 == log.chatted.len())
     }
 
     pub fn part(&mut self) {
@@ -200,7 +227,7 @@ fn is_later(one: &str, other: &str) -> bool {
 pub struct Watcher {
     pub line: Option<Line>,
     bytes: Vec<u8>,
-    has_head: bool,
+    pub has_head: bool,
     last: Option<u64>,
 }
 
@@ -216,15 +243,19 @@ impl Watcher {
     }
 
     /// Reads the ticks that have come: each says a later second than the one before, unless the clock was set.
-    pub fn listen(&mut self, clock_was_set: bool) -> Result<(), String> {
+    pub fn listen(&mut self, clock_was_set: bool, is_exact: bool) -> Result<usize, String> {
         const BEFORE: &str = "<script type=\"text/javascript\">comet.printServerTime(";
         const BEHIND: &str = ");</script>";
-        let Some(line) = self.line.clone() else { return Ok(()) };
+        let Some(line) = self.line.clone() else { return Ok(0) };
         let read = line.borrow_mut().read(usize::MAX);
+        let heard = read.len();
         self.bytes.extend(read);
         if !self.has_head {
             // The page's own script is behind the head.
-            let Some(body) = find(&self.bytes, BEFORE.as_bytes()) else { return self.end(&line) };
+            let Some(body) = find(&self.bytes, BEFORE.as_bytes()) else {
+                self.end(&line);
+                return Ok(heard);
+            };
             if !self.bytes.starts_with(b"HTTP/1.1 200 ") {
                 return Err(format!("a clock that says {:?}", String::from_utf8_lossy(&self.bytes)));
             }
@@ -240,15 +271,18 @@ impl Watcher {
             if self.last.is_some_and(|last| second <= last) && !clock_was_set {
                 return Err(format!("the clock said {second} after {:?}", self.last));
             }
+            if is_exact && self.last.is_some_and(|last| second != last + 1) {
+                return Err(format!("the clock said {second} after {:?}, and was never late", self.last));
+            }
             self.last = Some(second);
         }
-        self.end(&line)
+        self.end(&line);
+        Ok(heard)
     }
 
-    fn end(&mut self, line: &Line) -> Result<(), String> {
+    fn end(&mut self, line: &Line) {
         if line.borrow().has_ended() {
             self.line = None;
         }
-        Ok(())
     }
 }

@@ -11,13 +11,12 @@
 //! | `ENCKE_SEEDS` | so many worlds |
 //! | `ENCKE_FIRST` | from this seed on |
 //! | `ENCKE_BRIEF` | what was wrong in one line, without a shorter script |
-#![cfg(feature = "shell")]
-
-#[path = "../common/mod.rs"]
 mod common;
 
 mod bystander;
 mod dice;
+mod farewell;
+mod inspection;
 mod record;
 mod script;
 mod shrink;
@@ -31,7 +30,7 @@ use script::Script;
 use world::{Summary, World};
 
 /// Worlds in a plain `cargo test`.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 500;
 
 /// Acts of a shrunken script that are printed.
 const SHOWN: usize = 60;

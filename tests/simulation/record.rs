@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::script::CHANNELS;
+use super::script::{BEATS, CHANNELS, CLOCK, LATEST, PUBLIC};
 
 /// The channels of one subscription, a bit each.
 pub type Set = u8;
@@ -18,10 +18,20 @@ pub type Set = u8;
 pub struct Log {
     /// Messages that have their id: where, and their text's number (none: the server's own last word).
     pub said: BTreeMap<u64, (usize, Option<usize>)>,
-    texts: Vec<Text>,
+    pub texts: Vec<Text>,
+    /// As many connections as there ever were at a time: nobody has more subscribers.
+    pub most_lines: usize,
+    /// Messages that were said in the article's chat, in order.
+    pub chatted: Vec<String>,
+    /// Whether the wall clock was ever set: ticks may then say anything.
+    pub clock_was_set: bool,
+    /// Whether something may have been deleted of which nobody heard.
+    pub has_unknown_deletes: bool,
+    /// Whether a history can become empty, other than by a delete.
+    pub histories_age: bool,
 }
 
-struct Text {
+pub struct Text {
     channel: usize,
     data: String,
     fate: Fate,
@@ -87,7 +97,7 @@ impl Log {
 
     /// Somebody heard this. It may be news to us, too.
     pub fn hear(&mut self, id: u64, channel: &str, event: Option<&str>, data: &str) -> Result<usize, String> {
-        let known = CHANNELS.iter().position(|name| *name == channel);
+        let known = CHANNELS[..PUBLIC].iter().position(|name| *name == channel);
         let channel = known.ok_or_else(|| format!("a message of a channel {channel:?}"))?;
         if event == Some("deleted") {
             self.deleted(channel, id)?;
@@ -102,6 +112,34 @@ impl Log {
         }
         self.accept(number, id)?;
         Ok(channel)
+    }
+
+    /// Texts of which nobody has said yet what became of them.
+    pub fn open(&self) -> usize {
+        self.texts.iter().filter(|text| text.fate == Fate::Open).count()
+    }
+
+    /// All that we know was said in a channel since its history was last deleted.
+    pub fn said_in(&self, channel: usize) -> Vec<u64> {
+        let all = self.said.iter().filter(|(_, (said_in, _))| *said_in == channel);
+        let mut ids: Vec<u64> = Vec::new();
+        for (&id, (_, text)) in all {
+            match text {
+                Some(_) => ids.push(id),
+                None => ids.clear(),
+            }
+        }
+        ids
+    }
+
+    /// Whether anybody ever deleted anything.
+    pub fn has_deletes(&self) -> bool {
+        self.has_unknown_deletes || self.said.values().any(|(_, text)| text.is_none())
+    }
+
+    /// Whether each history has at least its newest message, for ever.
+    fn keeps_newest(&self) -> bool {
+        !self.histories_age && !self.has_deletes()
     }
 
     /// How many texts have been written.
@@ -120,6 +158,14 @@ impl Log {
 pub enum Entry {
     /// It asks without a cursor that means anything: what it hears first is where its account begins.
     Anew,
+    /// It asks over a new connection. Whatever was under way over the last one is void.
+    Asks,
+    /// It asks for all there is.
+    All,
+    /// It joins a channel and asks for what was said there after this id, which comes first, and out of turn.
+    Replay(usize, u64),
+    /// A tick of a channel.
+    Tick(usize, u64),
     /// Its stream has begun, when this was the newest id that we knew and so many texts had been written. What is
     /// written from then on is for it.
     Open(u64, usize),
@@ -153,6 +199,11 @@ struct Reader<'a> {
     last: u64,
     gaps: Vec<(u64, u64)>,
     heard: BTreeSet<u64>,
+    /// The channel that it joined and is told of, from where on, and how far that is.
+    replay: Option<(usize, u64, u64)>,
+    /// The last tick of each channel.
+    ticks: [Option<u64>; CHANNELS.len()],
+    is_roomy: bool,
     /// Gaps that were told to somebody whose cursor was good.
     well_founded: Vec<(u64, u64)>,
 }
@@ -173,6 +224,9 @@ impl Record {
             last: 0,
             gaps: Vec::new(),
             heard: BTreeSet::new(),
+            replay: None,
+            ticks: [None; CHANNELS.len()],
+            is_roomy,
             well_founded: Vec::new(),
         };
         for entry in &self.entries {
@@ -201,12 +255,21 @@ impl Reader<'_> {
                 self.from_text = 0;
                 self.last = 0;
             }
+            Entry::All => {
+                // Of a history that never forgot anything, that is everything.
+                self.at = (self.is_roomy && !self.log.has_deletes()).then_some(0);
+                self.from_text = 0;
+                self.last = 0;
+            }
+            Entry::Replay(channel, since) => self.replay = Some((channel, since, since)),
+            Entry::Tick(channel, number) => self.tick(channel, number)?,
             Entry::Open(head, texts) => {
                 if self.at.is_none() {
                     self.at = Some(head);
                     self.from_text = texts;
                 }
             }
+            Entry::Asks => (self.replay, self.ticks) = (None, [None; CHANNELS.len()]),
             Entry::May(set) => {
                 self.may |= set;
                 for channel in 0..CHANNELS.len() {
@@ -216,17 +279,13 @@ impl Reader<'_> {
                 }
             }
             Entry::Must(set, id) => {
+                self.end_replay(id)?;
                 self.may = set;
                 for channel in 0..CHANNELS.len() {
                     self.must[channel] = (set & 1 << channel != 0).then(|| self.must[channel].unwrap_or(id));
                 }
             }
-            Entry::Gap(from, to) => {
-                self.gaps.push((from, to));
-                if from > 0 && self.at.is_some_and(|at| from >= at) {
-                    self.well_founded.push((from, to));
-                }
-            }
+            Entry::Gap(from, to) => self.gap(from, to)?,
             Entry::At(id) => {
                 if self.at.is_none() {
                     self.at = Some(id);
@@ -234,23 +293,52 @@ impl Reader<'_> {
                 self.account(id, true)?;
                 self.from_text = 0;
             }
-            Entry::Heard(id, channel) => {
-                if self.may & 1 << channel == 0 {
-                    return Err(format!("{id} of {}, which it does not listen to", CHANNELS[channel]));
-                }
-                if id <= self.last {
-                    return Err(format!("{id} after {}: again, or out of order", self.last));
-                }
-                // Before there is an account, it hears old messages that it asked for in another way than by a cursor: what is
-                // there, whatever is missing.
-                if let Some(at) = self.at.filter(|&at| id > at) {
-                    self.account(id, false)?;
-                    self.at = Some(id.max(at));
-                }
-                self.last = id;
-                self.heard.insert(id);
-            }
+            Entry::Heard(id, channel) => self.hear(id, channel)?,
         }
+        Ok(())
+    }
+
+    fn gap(&mut self, from: u64, to: u64) -> Result<(), String> {
+        if from > 0 && from < self.last && self.replay.is_none() {
+            return Err(format!("a gap from {from} to {to}, to one who had heard {}", self.last));
+        }
+        // Its cursor meant nothing, and it begins at the oldest message there is. Of several channels that is the
+        // oldest of all, and the others may lack more, up to where it came.
+        let is_lost = from == 0 && self.last == 0;
+        if is_lost && self.may.is_power_of_two() {
+            (self.at, self.from_text) = (Some(to), 0);
+        }
+        self.gaps.push((from, if is_lost { to.max(self.at.unwrap_or(0)) } else { to }));
+        if self.replay.is_none() && from > 0 && self.at.is_some_and(|at| from >= at) {
+            self.well_founded.push((from, to));
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, id: u64, channel: usize) -> Result<(), String> {
+        if self.may & 1 << channel == 0 {
+            return Err(format!("{id} of {}, which it does not listen to", CHANNELS[channel]));
+        }
+        if let Some((joined, since, last)) = self.replay.filter(|(joined, ..)| *joined == channel) {
+            if id <= last {
+                return Err(format!("{id} of a channel it joined, after {last}"));
+            }
+            self.replay = Some((joined, since, id));
+            self.heard.insert(id);
+            self.last = self.last.max(id);
+            return Ok(());
+        }
+        if id <= self.last {
+            return Err(format!("{id} after {}: again, or out of order", self.last));
+        }
+        // Before there is an account, it hears old messages that it asked for in another way than by a cursor: what is
+        // there, whatever is missing.
+        if let Some(at) = self.at.filter(|&at| id > at) {
+            self.account(id, false)?;
+            self.at = Some(id.max(at));
+        }
+        self.last = id;
+        self.heard.insert(id);
         Ok(())
     }
 
@@ -262,9 +350,9 @@ impl Reader<'_> {
             return Ok(());
         }
         for (&id, &(channel, text)) in self.log.said.range(at + 1..=end) {
-            let is_due = self.must[channel].is_some_and(|from| id > from) && CHANNELS[channel] != "latest";
+            let is_due = self.must[channel].is_some_and(|from| id > from) && channel != LATEST;
             let is_due = is_due && (self.from_text == 0 || text.is_some_and(|text| text >= self.from_text));
-            let told = self.gaps.iter().any(|&(from, to)| from < id && id <= to);
+            let told = self.is_told(id);
             if is_due && !told && !self.heard.contains(&id) {
                 return Err(format!("{id} (text {text:?} in {}) was lost without a word", CHANNELS[channel]));
             }
@@ -273,11 +361,50 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Whether a gap was told in which this message lies. Where histories never become empty, a gap ends at a message that
+    /// is still there, and is told.
+    fn is_told(&self, id: u64) -> bool {
+        let keeps_newest = self.log.keeps_newest();
+        self.gaps.iter().any(|&(from, to)| from < id && (id < to || id == to && !keeps_newest))
+    }
+
+    /// What it asked for when it joined a channel has come, up to its cursor.
+    fn end_replay(&mut self, until: u64) -> Result<(), String> {
+        let Some((channel, since, _)) = self.replay.take() else { return Ok(()) };
+        if channel == LATEST || since == 0 && (!self.is_roomy || self.log.has_deletes()) {
+            return Ok(());
+        }
+        for (&id, &(said_in, _)) in self.log.said.range(since + 1..=until.max(since + 1)) {
+            if said_in == channel && id <= until && !self.heard.contains(&id) && !self.is_told_of_replay(id) {
+                return Err(format!("{id} of {}, joined from {since} on, has not come", CHANNELS[channel]));
+            }
+        }
+        Ok(())
+    }
+
+    /// What does not fit into a replay is a gap, up to where the others were.
+    fn is_told_of_replay(&self, id: u64) -> bool {
+        self.gaps.iter().any(|&(from, to)| from < id && id <= to)
+    }
+
+    /// The latest wins: a tick is newer than the one before.
+    fn tick(&mut self, channel: usize, number: u64) -> Result<(), String> {
+        if self.may & 1 << channel == 0 || channel < BEATS {
+            return Err(format!("a tick of {}", CHANNELS[channel]));
+        }
+        let is_clear = channel != CLOCK || !self.log.clock_was_set;
+        match self.ticks[channel].replace(number) {
+            Some(before) if is_clear && number <= before => {
+                Err(format!("the tick {number} of {} after {before}", CHANNELS[channel]))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Who wants only the newest message has that one.
     fn check_latest(&self, is_exact: bool) -> Result<(), String> {
-        let latest = CHANNELS.iter().position(|name| *name == "latest").expect("it is there");
-        let Some(from) = self.must[latest].filter(|_| self.last > 0) else { return Ok(()) };
-        let newest = self.log.said.iter().rev().find(|(_, (channel, _))| *channel == latest);
+        let Some(from) = self.must[LATEST].filter(|_| self.last > 0) else { return Ok(()) };
+        let newest = self.log.said.iter().rev().find(|(_, (channel, _))| *channel == LATEST);
         match newest {
             Some((&id, (_, Some(_))))
                 if is_exact && id > from && id > self.last && self.at.is_some_and(|at| id > at) =>
@@ -291,7 +418,7 @@ impl Reader<'_> {
     /// Where nothing is ever dropped, no gap may be told.
     fn check_gaps(&self) -> Result<(), String> {
         // What somebody deleted is gone, and may be told in both ways.
-        if self.log.said.values().any(|(_, text)| text.is_none()) {
+        if self.log.has_deletes() {
             return Ok(());
         }
         match self.well_founded.first() {

@@ -8,12 +8,21 @@
 //!
 //! Knows: what may happen. Never learns what comes of it.
 
-use encke::config::{ChannelRule, Limits, Settings, Slow};
+use encke::config::{ChannelRule, Limits, Pace, Settings, Slow, TickerRule};
 
 use super::dice::Dice;
 
 /// The channels of the world: what is said in them may be lost in different ways.
-pub const CHANNELS: [&str; 6] = ["a", "b", "c", "gathers", "parts", "latest"];
+pub const CHANNELS: [&str; 8] = ["a", "b", "c", "gathers", "parts", "latest", "beats", "$clock"];
+
+/// So many of them, the first, are open to everybody. The last two tick.
+pub const PUBLIC: usize = 7;
+
+/// Where only the newest message is of interest.
+pub const LATEST: usize = 5;
+
+pub const BEATS: usize = 6;
+pub const CLOCK: usize = 7;
 
 /// How a subscriber is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +45,13 @@ pub enum Start {
     Last(usize),
     /// A cursor that this server never gave.
     Nonsense,
+}
+
+/// What one who joins a channel over its WebSocket wants to hear first.
+#[derive(Clone, Copy, Debug)]
+pub enum Before {
+    Cursor,
+    Oldest,
 }
 
 /// How a connection ends.
@@ -74,6 +90,8 @@ pub enum Act {
         start: Start,
         capacity: usize,
         arrives: usize,
+        /// In HTTP/1.0.
+        is_old: bool,
     },
     /// More of what it sent arrives.
     Arrive {
@@ -97,6 +115,8 @@ pub enum Act {
         who: usize,
         channel: usize,
         joins: bool,
+        /// Whether it wants to hear what was said there before: from its own cursor on, or all there is.
+        since: Option<Before>,
     },
     Publish {
         channel: usize,
@@ -105,6 +125,11 @@ pub enum Act {
     },
     Delete {
         channel: usize,
+    },
+    /// Somebody looks closely at a channel, and asks in every way what is in it.
+    Inspect {
+        channel: usize,
+        number: usize,
     },
     /// Somebody who does not keep to any protocol.
     Babble {
@@ -150,6 +175,10 @@ pub struct Script {
     pub seed: u64,
     pub subscribers: usize,
     pub settings: Settings,
+    /// Nobody is slow, nobody is cut off, and nothing is deleted: so all that is counted can be counted again.
+    pub is_calm: bool,
+    /// In the end the server is shut down, instead of left alone.
+    pub is_shut_down: bool,
     pub acts: Vec<(Act, Then)>,
 }
 
@@ -158,12 +187,17 @@ impl Script {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let (subscribers, acts) = match seed % 100 {
-            99 => (200 + dice.below(200), 3_000),
-            _ => (2 + dice.below(6), 80 + dice.below(250)),
+            99 => (60 + dice.below(140), 1_000),
+            _ => (2 + dice.below(6), 60 + dice.below(200)),
         };
-        let settings = settings(&mut dice, subscribers);
+        let is_calm = dice.once_in(8);
+        let settings = settings(&mut dice, subscribers, is_calm);
+        let act = |dice: &mut Dice| {
+            let act = act(dice);
+            if is_calm { act.calmed() } else { act }
+        };
         let acts = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
-        Script { seed, subscribers, settings, acts }
+        Script { seed, subscribers, settings, is_calm, is_shut_down: dice.once_in(6), acts }
     }
 
     /// Whether nothing is ever dropped from a history, by these settings.
@@ -176,14 +210,55 @@ impl Script {
     }
 }
 
-fn settings(dice: &mut Dice, subscribers: usize) -> Settings {
-    let roomy = dice.once_in(2);
+impl Act {
+    /// The same without anything after which nobody can say exactly what was delivered.
+    fn calmed(self) -> Self {
+        match self {
+            Act::Ask { who, way, start, is_old, .. } => {
+                let start = if matches!(start, Start::Nonsense) { Start::Oldest } else { start };
+                Act::Ask { who, way, start, capacity: 1 << 24, arrives: usize::MAX, is_old }
+            }
+            Act::End { who, .. } => Act::Read { who, bytes: usize::MAX },
+            Act::Change { .. } | Act::Delete { .. } | Act::Babble { .. } | Act::Chat { .. } => Act::Audit,
+            Act::Inspect { .. } => Act::Audit,
+            act => act,
+        }
+    }
+}
+
+/// Pieces so small that everything has a middle, in most worlds.
+fn pace(dice: &mut Dice) -> Pace {
+    if dice.once_in(8) {
+        return Pace::default();
+    }
+    let deliveries_per_slice = 1 + dice.below(3);
+    Pace {
+        deliveries_per_slice,
+        deliveries_per_turn: deliveries_per_slice + 1 + dice.below(4),
+        batch_bytes_max: dice.one_of(&[1, 300, 256 << 10]),
+        piece_bytes: dice.one_of(&[1, 250, 32 << 10]),
+        pieces_per_turn: 1 + dice.below(3),
+        answer_bytes_max: dice.one_of(&[1, 400, 256 << 10]),
+        holes_min: 1 + dice.below(3),
+        scratch_bytes: dice.one_of(&[7, 64, 16 << 10]),
+        reads_per_turn: 1 + dice.below(3),
+        fired_per_turn: 1 + dice.below(4),
+        again_per_turn: 1 + dice.below(4),
+    }
+}
+
+fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
+    let roomy = is_calm || dice.once_in(2);
     let mut limits = Limits {
-        connections_max: if dice.once_in(6) { subscribers as u32 } else { 2 * subscribers as u32 + 40 },
+        connections_max: if !is_calm && dice.once_in(6) {
+            subscribers as u32
+        } else {
+            2 * subscribers as u32 + 40
+        },
         history_messages_max: if roomy { 1_000_000 } else { dice.one_of(&[1, 3, 10, 1_000]) },
         message_bytes_max: 4_096,
         history_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[5_000, 12_000, 1 << 20]) },
-        history_age_ms: if roomy { 86_400_000 } else { dice.one_of(&[2_000, 60_000]) },
+        history_age_ms: if roomy { 86_400_000 } else { dice.one_of(&[2_000, 60_000, 86_400_000]) },
         history_budget_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[1 << 20, 1 << 28]) },
         write_timeout_ms: dice.one_of(&[5_000, 60_000]),
         idle_timeout_ms: dice.one_of(&[3_000, 75_000]),
@@ -204,13 +279,19 @@ fn settings(dice: &mut Dice, subscribers: usize) -> Settings {
     };
     Settings {
         limits,
-        heartbeat_ms: dice.one_of(&[0, 700, 25_000]),
+        heartbeat_ms: dice.one_of(&[0, 300, 1_700, 25_000]),
         poll_timeout_ms: dice.one_of(&[1_500, 25_000]),
         channels: vec![
             rule("gathers", |rule| rule.gather_ms = 40),
             rule("parts", |rule| rule.slow = Slow::Disconnect),
             rule("latest", |rule| rule.slow = Slow::Latest),
         ],
+        tickers: vec![TickerRule {
+            channel: CHANNELS[BEATS].to_owned(),
+            every_ms: dice.one_of(&[200, 1_000, 7_000]),
+            payload: "{count}".parse().expect("a payload of ours"),
+        }],
+        pace: pace(dice),
         ..Settings::default()
     }
 }
@@ -219,22 +300,7 @@ fn act(dice: &mut Dice) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
     match dice.below(100) {
-        0..14 => Act::Ask {
-            who,
-            way: dice.one_of(&WAYS),
-            start: match dice.below(12) {
-                0 => Start::Oldest,
-                1 => Start::Last(dice.below(4)),
-                2 => Start::Nonsense,
-                _ => Start::Cursor,
-            },
-            capacity: match dice.below(3) {
-                0 => 1 + dice.below(300),
-                1 => 300 + dice.below(3_000),
-                _ => 1 << 20,
-            },
-            arrives: if dice.once_in(4) { dice.below(120) } else { usize::MAX },
-        },
+        0..12 => ask(dice, who),
         14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
         19..39 => Act::Read { who, bytes: if dice.once_in(2) { 1 + dice.below(400) } else { usize::MAX } },
         39..45 => Act::End {
@@ -242,9 +308,14 @@ fn act(dice: &mut Dice) -> Act {
             end: dice.one_of(&[End::HalfClose, End::Reset, End::Reset, End::SilentReset, End::Vanish]),
         },
         45..47 => Act::Repeat { who },
-        47..50 => Act::Change { who, channel, joins: dice.once_in(2) },
-        50..74 => Act::Publish {
+        12..14 | 47..50 => Act::Change {
+            who,
             channel,
+            joins: !dice.once_in(3),
+            since: dice.one_of(&[None, None, Some(Before::Cursor), Some(Before::Oldest)]),
+        },
+        50..74 => Act::Publish {
+            channel: channel % PUBLIC,
             bytes: if dice.once_in(5) { dice.below(4_000) } else { dice.below(60) },
             mouth: match dice.below(16) {
                 0..5 => Mouth::Inside,
@@ -256,11 +327,11 @@ fn act(dice: &mut Dice) -> Act {
                 _ => Mouth::Forbidden,
             },
         },
-        74 => Act::Delete { channel },
+        74 => Act::Delete { channel: channel % PUBLIC },
         75..77 => Act::Babble { seed: dice.below(1 << 30) as u64, bytes: dice.below(600) },
         77..82 => Act::Chat { who, says: dice.once_in(2), parts: dice.once_in(8) },
         82..84 => Act::Clock { who, parts: dice.once_in(5) },
-        84..93 => Act::Pass {
+        84..92 => Act::Pass {
             ms: match dice.below(8) {
                 0 => dice.below(120_000) as u64,
                 1..4 => dice.below(2_000) as u64,
@@ -268,9 +339,31 @@ fn act(dice: &mut Dice) -> Act {
             },
             asleep: dice.once_in(4),
         },
+        92 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         93 => Act::SetClock { seconds: dice.one_of(&[-86_400, -5, 5, 86_400]) },
-        94..98 => Act::Audit,
+        94..97 => Act::Audit,
+        97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         _ => Act::Read { who, bytes: usize::MAX },
+    }
+}
+
+fn ask(dice: &mut Dice, who: usize) -> Act {
+    Act::Ask {
+        who,
+        way: dice.one_of(&WAYS),
+        start: match dice.below(12) {
+            0 => Start::Oldest,
+            1 => Start::Last(dice.below(4)),
+            2 => Start::Nonsense,
+            _ => Start::Cursor,
+        },
+        capacity: match dice.below(3) {
+            0 => 1 + dice.below(300),
+            1 => 300 + dice.below(3_000),
+            _ => 1 << 20,
+        },
+        arrives: if dice.once_in(4) { dice.below(120) } else { usize::MAX },
+        is_old: dice.once_in(5),
     }
 }
 

@@ -6,8 +6,14 @@ use crate::common::frames::{self, UPGRADE};
 use crate::common::{Hearing, News, Told, Transport, find};
 
 use super::record::{Entry, Log, Record, Set};
-use super::script::{CHANNELS, Start, Way};
+use super::script::{Before, CHANNELS, Start, Way};
 use super::wire::Line;
+
+/// The first byte of a close frame.
+const CLOSE: u8 = 0x88;
+
+/// How much later than promised a poll may be answered, in microseconds: timers have a grain.
+const LATE_US: u64 = 1_000_000;
 
 pub struct Subscriber {
     pub channels: Set,
@@ -22,6 +28,13 @@ pub struct Subscriber {
     pub is_open: bool,
     /// Of a poll: an answer is owed.
     waits: bool,
+    /// Of a poll: when it asked, and when that had arrived at the latest, on the monotonic clock.
+    asked_us: (u64, Option<u64>),
+    /// Of a poll's answer: nothing in it so far.
+    is_empty: bool,
+    is_old: bool,
+    /// Messages, gaps and ticks that came over streams, and answers to polls: what the server counts as deliveries.
+    pub deliveries: u64,
     /// Texts that it is publishing over its WebSocket, and changes of its subscription, in the order of their answers.
     asked: Vec<Asked>,
     pub bytes_read: usize,
@@ -44,6 +57,10 @@ impl Subscriber {
             head: Vec::new(),
             is_open: false,
             waits: false,
+            asked_us: (0, None),
+            is_empty: true,
+            is_old: false,
+            deliveries: 0,
             asked: Vec::new(),
             bytes_read: 0,
         }
@@ -63,8 +80,9 @@ impl Subscriber {
     }
 
     /// Asks over a fresh connection.
-    pub fn ask(&mut self, line: Line, way: Way, start: Start) {
+    pub fn ask(&mut self, line: Line, way: Way, start: Start, is_old: bool, now_us: u64) {
         self.way = way;
+        self.is_old = is_old && way != Way::Websocket;
         let transport = match way {
             Way::Events => Transport::Events,
             Way::Ndjson => Transport::Ndjson,
@@ -84,31 +102,53 @@ impl Subscriber {
             (Start::Last(n), _) => format!("&last={n}"),
             (Start::Nonsense, _) => "&since=9000000000000000".to_owned(),
         };
-        if !(matches!(start, Start::Cursor) && self.cursor.is_some()) {
-            self.record.entries.push(Entry::Anew);
+        match (start, self.cursor) {
+            (Start::Cursor, Some(_)) => {}
+            (Start::Oldest, _) => self.record.entries.push(Entry::All),
+            _ => self.record.entries.push(Entry::Anew),
         }
-        self.record.entries.push(Entry::Must(self.channels, 0));
-        self.send_request(&from);
+        if !matches!(start, Start::Cursor) {
+            self.cursor = None;
+        }
+        self.record.entries.push(Entry::Asks);
+        // A channel that it was about to join is its own from its cursor on.
+        self.record.entries.push(Entry::Must(self.channels, self.cursor.unwrap_or(0)));
+        self.send_request(&from, now_us);
     }
 
-    fn send_request(&mut self, from: &str) {
+    fn send_request(&mut self, from: &str, now_us: u64) {
         let upgrade = if self.way == Way::Websocket { UPGRADE } else { "" };
         let way = format!("{:?}", self.way).to_lowercase();
-        let names = self.names();
-        let request =
-            format!("GET /channels/{names}?as={way}&envelope{from} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n");
+        let (names, version) = (self.names(), u8::from(!self.is_old));
+        let request = format!(
+            "GET /channels/{names}?as={way}&envelope{from} HTTP/1.{version}\r\nHost: x\r\n{upgrade}\r\n"
+        );
         self.waits = self.way == Way::Poll;
+        (self.asked_us, self.is_empty) = ((now_us, None), true);
         if let Some(line) = &self.line {
             line.borrow_mut().send(request.as_bytes());
         }
     }
 
     /// A poll that was answered asks again.
-    pub fn poll_again(&mut self) {
-        if self.way == Way::Poll && self.line.is_some() && !self.waits {
+    pub fn poll_again(&mut self, now_us: u64) {
+        let can_ask = self.line.as_ref().is_some_and(|line| !line.borrow().is_closed());
+        if self.way == Way::Poll && can_ask && !self.waits && !self.is_old {
             let from = self.cursor.map(|cursor| format!("&since={cursor}")).unwrap_or_default();
-            self.send_request(&from);
+            self.send_request(&from, now_us);
         }
+    }
+
+    /// All that it sent has arrived by now. Its poll must be answered in time from then on.
+    pub fn check_patience(&mut self, now_us: u64, timeout_us: u64) -> Result<(), String> {
+        if !(self.waits && self.is_listening()) {
+            return Ok(());
+        }
+        let arrived_us = *self.asked_us.1.get_or_insert(now_us);
+        if now_us - arrived_us > timeout_us + LATE_US {
+            return Err(format!("a poll was held for {} us", now_us - arrived_us));
+        }
+        Ok(())
     }
 
     /// Whether whatever is said now should reach it.
@@ -127,14 +167,29 @@ impl Subscriber {
         self.command(&command.to_string(), Asked::Text(number))
     }
 
-    pub fn change(&mut self, channel: usize, joins: bool) {
+    pub fn change(&mut self, channel: usize, joins: bool, since: Option<Before>) {
         let set = if joins { self.channels | 1 << channel } else { self.channels & !(1 << channel) };
         if set == 0 || set == self.channels {
             return;
         }
         let verb = if joins { "subscribe" } else { "unsubscribe" };
-        let command = serde_json::json!({ verb: [CHANNELS[channel]], "ref": "change" });
+        let mut command = serde_json::json!({ verb: [CHANNELS[channel]], "ref": "change" });
+        // One replay at a time: the record tells them apart by nothing.
+        let is_first = !self.asked.iter().any(|asked| matches!(asked, Asked::Change(_)));
+        let since = since.filter(|_| joins && is_first && self.cursor.is_some());
+        let since = since.map(|since| match since {
+            Before::Cursor => self.cursor.expect("just seen"),
+            Before::Oldest => 0,
+        });
+        match since {
+            Some(0) => command["since"] = "oldest".into(),
+            Some(since) => command["since"] = since.into(),
+            None => {}
+        }
         if self.command(&command.to_string(), Asked::Change(set)) {
+            if let Some(since) = since {
+                self.record.entries.push(Entry::Replay(channel, since));
+            }
             self.record.entries.push(Entry::May(self.channels & set));
             self.record.entries.push(Entry::May(self.channels | set));
             self.channels = set;
@@ -153,17 +208,36 @@ impl Subscriber {
     }
 
     /// Reads so many bytes and takes them to heart.
-    pub fn read(&mut self, bytes: usize, log: &mut Log) -> Result<(), String> {
+    pub fn read(&mut self, bytes: usize, log: &mut Log, now_us: u64, timeout_us: u64) -> Result<(), String> {
         let Some(line) = self.line.clone() else { return Ok(()) };
         let read = line.borrow_mut().read(bytes);
         self.bytes_read += read.len();
         if !read.is_empty() {
+            let waited = self.waits;
             self.hear(read, log)?;
+            let is_early = now_us - self.asked_us.0 < timeout_us && self.is_empty;
+            // Who has closed his half is let go earlier.
+            let is_whole = self.line.is_some() && !line.borrow().is_half_closed();
+            if waited && !self.waits && is_whole && is_early {
+                return Err("a poll was answered with nothing, before its time".to_owned());
+            }
         }
         if line.borrow().has_ended() {
             self.lose();
         }
         Ok(())
+    }
+
+    /// Whether it sits in all of its channels, for certain.
+    pub fn is_settled(&self) -> bool {
+        let is_closed = self.line.as_ref().is_none_or(|line| line.borrow().is_closed());
+        !is_closed && self.is_open && self.is_listening() && self.way != Way::Poll && self.asked.is_empty()
+    }
+
+    /// How many ticks of a channel it has heard.
+    pub fn ticks(&self, channel: usize) -> usize {
+        let is_tick = |entry: &&Entry| matches!(entry, Entry::Tick(from, _) if *from == channel);
+        self.record.entries.iter().filter(is_tick).count()
     }
 
     /// Its connection is over.
@@ -191,6 +265,13 @@ impl Subscriber {
             bytes = std::mem::take(&mut self.head);
             debug_assert!(end < bytes.len());
         }
+        if self.way == Way::Websocket && bytes.contains(&CLOSE) && bytes.len() > 1 {
+            // A goodbye must not swallow what was said before it.
+            return bytes.into_iter().try_for_each(|byte| self.hear(vec![byte], log));
+        }
+        if self.line.is_none() {
+            return Ok(());
+        }
         let told = match self.hearing.feed(&bytes) {
             Ok(told) => told,
             // A later answer of a poll, or the goodbye of a WebSocket.
@@ -204,14 +285,17 @@ impl Subscriber {
     }
 
     fn take(&mut self, told: Told, log: &mut Log) -> Result<(), String> {
+        let told_end = matches!(told, Told::Since(_)).then_some(());
         let entry = match told {
             Told::Message(News { id: Some(id), channel, event, data }) => {
                 let channel = log.hear(id, &channel, event.as_deref(), &data)?;
-                self.cursor = Some(id);
+                // What comes first when it joins a channel is older than what it has.
+                let joins = self.asked.iter().any(|asked| matches!(asked, Asked::Change(_)));
+                self.cursor = if joins { self.cursor.max(Some(id)) } else { Some(id) };
                 Entry::Heard(id, channel)
             }
-            // A cursor from the future: whatever is not told is missing.
-            Told::Gap { from, to } if from > to => Entry::Gap(0, log.head()),
+            // A cursor from the future: whatever is older than the oldest message is missing.
+            Told::Gap { from, to } if from > to => Entry::Gap(0, to),
             Told::Gap { from, to } => Entry::Gap(from, to),
             Told::Beat(Some(id)) => {
                 self.cursor = Some(id);
@@ -224,8 +308,16 @@ impl Subscriber {
             }
             Told::Reply(reply) => return self.take_reply(&reply, log),
             Told::Beat(None) => return Ok(()),
-            Told::Message(news) => return Err(format!("a message without id: {news:?}")),
+            Told::Message(news) => {
+                let channel = CHANNELS.iter().position(|name| *name == news.channel);
+                let number = news.data.parse().map_err(|_| format!("a tick that is none: {news:?}"))?;
+                Entry::Tick(channel.ok_or_else(|| format!("a tick from nowhere: {news:?}"))?, number)
+            }
         };
+        let is_news = matches!(entry, Entry::Heard(..) | Entry::Gap(..) | Entry::Tick(..));
+        self.is_empty &= !is_news;
+        let is_poll = self.way == Way::Poll;
+        self.deliveries += u64::from(if is_poll { matches!(told_end, Some(())) } else { is_news });
         self.record.entries.push(entry);
         Ok(())
     }

@@ -25,7 +25,11 @@ pub struct Wire {
     /// Written by the server and not read by the client.
     down: VecDeque<u8>,
     /// How much of that there can be.
-    capacity: usize,
+    pub capacity: usize,
+    /// All that was ever written.
+    pub written: usize,
+    /// Calls of the server; now and then one is interrupted.
+    calls: usize,
     /// The server wants to hear when there is room again.
     blocked: bool,
     /// The client sends no more (it may still read).
@@ -52,6 +56,8 @@ impl Wire {
             up: VecDeque::new(),
             down: VecDeque::new(),
             capacity,
+            written: 0,
+            calls: 0,
             blocked: false,
             client_fin: false,
             reset: false,
@@ -131,6 +137,16 @@ impl Wire {
         self.reset || self.down.is_empty() && (self.server_fin || self.dropped)
     }
 
+    /// Whether the server waits for room.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Whether it has been said that no more will come, or that there is nobody.
+    pub fn is_closed(&self) -> bool {
+        self.server_fin || self.dropped
+    }
+
     /// Whether the server has let go of its end.
     pub fn is_free(&self) -> bool {
         self.dropped
@@ -150,6 +166,12 @@ impl Wire {
         self.edge.take()
     }
 
+    /// A signal comes in, now and then; the same call again will do.
+    fn interrupt(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        if self.calls.is_multiple_of(13) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+
     /// The kernel says how things are though nothing has changed.
     pub fn repeat(&mut self) {
         let readable = !self.up.is_empty() || self.client_fin || self.reset;
@@ -164,6 +186,7 @@ pub struct Far(pub Line);
 impl Read for Far {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
+        wire.interrupt()?;
         if wire.reset {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -184,12 +207,14 @@ impl Read for Far {
 impl Write for Far {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
+        wire.interrupt()?;
         if wire.reset {
             return Err(ErrorKind::BrokenPipe.into());
         }
         assert!(!wire.server_fin, "the server writes behind its own end");
         let n = bytes.len().min(wire.capacity.saturating_sub(wire.down.len()));
         wire.down.extend(&bytes[..n]);
+        wire.written += n;
         wire.blocked |= n < bytes.len();
         if n == 0 && !bytes.is_empty() { Err(ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use encke::config::Settings;
 use encke::dialect::pages::Embedded;
 use encke::engine::Engine;
 use encke::kit::clock::Now;
@@ -12,7 +13,7 @@ use encke::wire::json::Publication;
 use super::bystander::{Asked, Asker, Chatter, Watcher, bulk, post};
 use super::dice::Dice;
 use super::record::Log;
-use super::script::{Act, CHANNELS, End, Mouth, Script, Start, Then, Way};
+use super::script::{Act, CHANNELS, End, Mouth, PUBLIC, Script, Start, Then, Way};
 use super::subscriber::Subscriber;
 use super::wire::{Far, Line, Wire};
 
@@ -21,21 +22,34 @@ const START: Now = Now { mono_us: 5_000_250_000, unix_us: 1_700_000_000_250_000 
 /// Turns after which a server that never comes to rest is taken to be spinning.
 const TURNS_MOST: usize = 100_000;
 
+/// A tick of the article's clock.
+const TICK_BYTES: usize = 75;
+
+/// Readings after which nobody can have anything new.
+const READINGS_MOST: usize = 50_000;
+
 /// After so long the kernel itself gives up a connection whose peer acknowledges nothing.
-const KERNEL_PATIENCE_MS: u64 = 30_000;
+pub const KERNEL_PATIENCE_MS: u64 = 30_000;
 
 pub struct World {
-    engine: Engine<Far>,
-    now: Now,
+    pub engine: Engine<Far>,
+    pub now: Now,
     /// All connections that the server has not let go of.
-    lines: Vec<Line>,
-    subscribers: Vec<Subscriber>,
-    publisher: Asker,
-    chatters: Vec<Chatter>,
-    watchers: Vec<Watcher>,
-    log: Log,
-    clock_was_set: bool,
-    is_roomy: bool,
+    pub lines: Vec<Line>,
+    pub subscribers: Vec<Subscriber>,
+    pub publisher: Asker,
+    pub chatters: Vec<Chatter>,
+    pub watchers: Vec<Watcher>,
+    pub log: Log,
+    pub settings: Settings,
+    /// Connections that the server took, and that it did not.
+    pub taken: u64,
+    pub dropped: u64,
+    /// Polls of inspections that were answered.
+    pub polled: u64,
+    /// Whether the server ever slept when something was due.
+    pub has_overslept: bool,
+    pub is_roomy: bool,
 }
 
 impl World {
@@ -57,8 +71,12 @@ impl World {
             publisher: Asker::default(),
             chatters: (0..2).map(|_| Chatter::default()).collect(),
             watchers: (0..2).map(|_| Watcher::default()).collect(),
-            log: Log::default(),
-            clock_was_set: false,
+            log: Log { histories_age: script.settings.limits.history_age_ms < 86_400_000, ..Log::default() },
+            settings: script.settings.clone(),
+            taken: 0,
+            dropped: 0,
+            polled: 0,
+            has_overslept: false,
             is_roomy: script.is_roomy(),
         };
         for (nth, (act, then)) in script.acts.iter().enumerate() {
@@ -72,15 +90,18 @@ impl World {
 
     fn act(&mut self, act: &Act) -> Result<(), String> {
         match *act {
-            Act::Ask { who, way, start, capacity, arrives } => self.ask(who, way, start, capacity, arrives),
+            Act::Ask { who, way, start, capacity, arrives, is_old } => {
+                self.ask(who, way, start, capacity, arrives, is_old)
+            }
             Act::Arrive { who, bytes } => self.with_line(who, |line| line.arrive(bytes)),
             Act::Read { who, bytes } => self.read(who, bytes)?,
             Act::End { who, end } => self.cut(who, end),
             Act::Repeat { who } => self.with_line(who, Wire::repeat),
-            Act::Change { who, channel, joins } => {
+            Act::Change { who, channel, joins, since } => {
                 let who = who % self.subscribers.len();
-                self.subscribers[who].change(channel, joins);
+                self.subscribers[who].change(channel, joins, since);
             }
+            Act::Inspect { channel, number } => self.inspect(channel, number)?,
             Act::Publish { channel, bytes, mouth } => self.publish(channel, bytes, mouth)?,
             Act::Delete { channel } => {
                 self.introduce_publisher();
@@ -93,7 +114,7 @@ impl World {
             Act::Pass { ms, asleep } => self.pass(ms, asleep)?,
             Act::SetClock { seconds } => {
                 self.now.unix_us = self.now.unix_us.saturating_add_signed(seconds * 1_000_000);
-                self.clock_was_set = true;
+                self.log.clock_was_set = true;
             }
             Act::Audit => self.audit()?,
         }
@@ -112,18 +133,22 @@ impl World {
     // --- The kernel and the reactor -------------------------------------------------------------
 
     /// A connection, if the server takes it.
-    fn connect(&mut self, capacity: usize) -> Option<Line> {
+    pub fn connect(&mut self, capacity: usize) -> Option<Line> {
         let id = self.engine.next_id();
         let line = Wire::new(id, capacity);
         let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, (self.lines.len() % 200) as u8));
-        self.engine.accept(Far(line.clone()), Some(peer), self.now).then(|| {
-            self.lines.push(line.clone());
-            line
-        })
+        if !self.engine.accept(Far(line.clone()), Some(peer), self.now) {
+            self.dropped += 1;
+            return None;
+        }
+        self.taken += 1;
+        self.lines.push(line.clone());
+        self.log.most_lines = self.log.most_lines.max(self.lines.len());
+        Some(line)
     }
 
     /// One turn of the reactor: whoever has news is told once, then everything else.
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         for line in &self.lines {
             let edge = line.borrow_mut().take_edge();
             let id = line.borrow().id;
@@ -137,7 +162,7 @@ impl World {
     }
 
     /// Turns until there is nothing left to do now.
-    fn settle(&mut self) -> Result<(), String> {
+    pub fn settle(&mut self) -> Result<(), String> {
         for _ in 0..TURNS_MOST {
             self.turn();
             let is_due = self.engine.deadline().is_some_and(|deadline_us| deadline_us <= self.now.mono_us);
@@ -148,11 +173,14 @@ impl World {
         Err("the server spins: there is always something due".to_owned())
     }
 
-    fn pass(&mut self, ms: u64, asleep: bool) -> Result<(), String> {
+    pub fn pass(&mut self, ms: u64, asleep: bool) -> Result<(), String> {
         let end_us = self.now.mono_us + ms * 1_000;
         for _ in 0..TURNS_MOST {
             let deadline = self.engine.deadline().filter(|&deadline_us| deadline_us <= end_us && !asleep);
             let Some(deadline_us) = deadline else {
+                let is_late =
+                    asleep && self.engine.deadline().is_some_and(|deadline_us| deadline_us < end_us);
+                self.has_overslept |= is_late;
                 self.jump_to(end_us);
                 return self.settle();
             };
@@ -169,14 +197,15 @@ impl World {
 
     // --- The actors -----------------------------------------------------------------------------
 
-    fn ask(&mut self, who: usize, way: Way, start: Start, capacity: usize, arrives: usize) {
+    pub fn ask(&mut self, who: usize, way: Way, start: Start, capacity: usize, arrives: usize, is_old: bool) {
+        let now_us = self.now.mono_us;
         let who = who % self.subscribers.len();
         if !self.subscribers[who].is_free() {
-            self.subscribers[who].poll_again();
+            self.subscribers[who].poll_again(now_us);
             return;
         }
         if let Some(line) = self.connect(capacity) {
-            self.subscribers[who].ask(line.clone(), way, start);
+            self.subscribers[who].ask(line.clone(), way, start, is_old, now_us);
             line.borrow_mut().arrive(arrives);
         }
     }
@@ -188,9 +217,12 @@ impl World {
         }
     }
 
-    fn read(&mut self, who: usize, bytes: usize) -> Result<(), String> {
+    pub fn read(&mut self, who: usize, bytes: usize) -> Result<(), String> {
         let who = who % self.subscribers.len();
-        self.subscribers[who].read(bytes, &mut self.log).map_err(|error| format!("subscriber {who}: {error}"))
+        let timeout_us = self.settings.poll_timeout_ms * 1_000;
+        self.subscribers[who]
+            .read(bytes, &mut self.log, self.now.mono_us, timeout_us)
+            .map_err(|error| format!("subscriber {who}: {error}"))
     }
 
     fn cut(&mut self, who: usize, end: End) {
@@ -216,18 +248,10 @@ impl World {
         }
     }
 
-    fn publish(&mut self, channel: usize, bytes: usize, mouth: Mouth) -> Result<(), String> {
+    pub fn publish(&mut self, channel: usize, bytes: usize, mouth: Mouth) -> Result<(), String> {
         let bytes = bytes.min(4_000);
         match mouth {
-            Mouth::Inside => {
-                let number = self.log.text(channel, bytes);
-                let data = self.log.data(number).into();
-                let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
-                match self.engine.publish(&[publication], self.now) {
-                    Ok(ids) => self.log.accept(number, ids[0])?,
-                    Err(_) => self.log.refuse(number)?,
-                }
-            }
+            Mouth::Inside => self.publish_inside(channel, bytes)?,
             Mouth::Post | Mouth::Chunked => {
                 self.introduce_publisher();
                 let number = self.log.text(channel, bytes);
@@ -237,7 +261,7 @@ impl World {
             Mouth::Bulk(count) => {
                 self.introduce_publisher();
                 let texts: Vec<(usize, usize)> = (0..count)
-                    .map(|nth| (channel + nth) % CHANNELS.len())
+                    .map(|nth| (channel + nth) % PUBLIC)
                     .map(|channel| (self.log.text(channel, bytes), channel))
                     .collect();
                 let request = bulk(&self.log, &texts);
@@ -273,6 +297,23 @@ impl World {
         Ok(())
     }
 
+    fn publish_inside(&mut self, channel: usize, bytes: usize) -> Result<(), String> {
+        let number = self.log.text(channel, bytes);
+        let data = self.log.data(number).into();
+        let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
+        match self.engine.publish(&[publication], self.now) {
+            Ok(ids) => {
+                let least = self.now.unix_us.max(self.log.head() + 1);
+                if ids.len() != 1 || ids[0] < least {
+                    return Err(format!("the ids {ids:?}, and it must be one of {least} at least"));
+                }
+                self.log.accept(number, ids[0])?
+            }
+            Err(_) => self.log.refuse(number)?,
+        }
+        Ok(())
+    }
+
     /// Bytes that begin like a request, a frame or nothing at all, and then no more; the connection stays.
     fn babble(&mut self, seed: u64, bytes: usize) {
         let mut dice = Dice::new(seed);
@@ -300,11 +341,16 @@ impl World {
     fn chat(&mut self, who: usize, says: bool, parts: bool) -> Result<(), String> {
         let who = who % self.chatters.len();
         if says && let Some(line) = self.connect(1 << 20) {
-            let request =
-                format!("GET /demo/backend.php?msg=said{} HTTP/1.1\r\nHost: x\r\n\r\n", self.now.mono_us);
-            line.borrow_mut().send(request.as_bytes());
+            let words = format!("said{}", self.log.chatted.len());
+            let request = format!("GET /demo/backend.php?msg={words} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let again = format!("said{}", self.log.chatted.len() + 1);
+            let both = [request.as_str(), &request.replacen(&words, &again, 1)].concat();
+            line.borrow_mut().send(both.as_bytes());
             line.borrow_mut().arrive(usize::MAX);
             self.settle()?;
+            let answers = String::from_utf8_lossy(&line.borrow_mut().read(usize::MAX)).into_owned();
+            let said = answers.matches("HTTP/1.1 200 ").count();
+            self.log.chatted.extend([words, again].into_iter().take(said));
             line.borrow_mut().half_close();
         }
         if self.chatters[who].line.is_none() {
@@ -312,7 +358,7 @@ impl World {
         }
         let chatter = &mut self.chatters[who];
         // Two ids of one microsecond are told apart by the fraction; a clock set back does not change their order.
-        chatter.listen()?;
+        chatter.listen(&self.log, self.is_roomy)?;
         if parts && let Some(line) = chatter.line.take() {
             line.borrow_mut().reset(true);
             chatter.part();
@@ -323,11 +369,27 @@ impl World {
 
     fn watch(&mut self, who: usize, parts: bool) -> Result<(), String> {
         let who = who % self.watchers.len();
-        self.watchers[who].listen(self.clock_was_set)?;
+        let is_exact = !self.has_overslept && !self.log.clock_was_set && who.is_multiple_of(2);
+        let has_head = self.watchers[who].has_head;
+        self.watchers[who].listen(self.log.clock_was_set, is_exact)?;
+        // What comes now was not taken by the kernel at its time: one tick at the most.
+        let mut late = 0;
+        loop {
+            self.settle()?;
+            match self.watchers[who].listen(self.log.clock_was_set, is_exact)? {
+                0 => break,
+                bytes => late += bytes,
+            }
+        }
+        if has_head && late > TICK_BYTES {
+            return Err(format!("{late} bytes of ticks were kept for later"));
+        }
         if parts && let Some(line) = self.watchers[who].line.take() {
             line.borrow_mut().reset(false);
         } else if self.watchers[who].line.is_none() {
-            self.watchers[who].line = self.connect(1 << 20);
+            // Every other one has room for a tick and a half.
+            let capacity = if who.is_multiple_of(2) { 1 << 20 } else { 110 };
+            self.watchers[who].line = self.connect(capacity);
             self.watchers[who].look();
         }
         Ok(())
@@ -336,17 +398,20 @@ impl World {
     // --- The judge ------------------------------------------------------------------------------
 
     /// Everybody who can reads all there is, and must then have heard everything.
-    fn audit(&mut self) -> Result<(), String> {
+    pub fn audit(&mut self) -> Result<(), String> {
         // Two rounds of reading bring a slow one up to date; in between passes what a channel gathers for.
         for round in 0..3 {
-            loop {
+            for reading in 0.. {
+                if reading > READINGS_MOST {
+                    return Err("somebody is told something again and again".to_owned());
+                }
                 self.settle()?;
                 self.publisher.listen(&mut self.log)?;
                 let before = self.bytes_read();
                 for who in 0..self.subscribers.len() {
                     self.with_line(who, |line| line.arrive(usize::MAX));
                     self.read(who, usize::MAX)?;
-                    self.subscribers[who].poll_again();
+                    self.subscribers[who].poll_again(self.now.mono_us);
                     self.with_line(who, |line| {
                         if !line.is_half_closed() {
                             line.arrive(usize::MAX)
@@ -362,77 +427,36 @@ impl World {
                 self.pass(50, false)?;
             }
         }
-        for (who, subscriber) in self.subscribers.iter().enumerate() {
+        let timeout_us = self.settings.poll_timeout_ms * 1_000;
+        for (who, subscriber) in self.subscribers.iter_mut().enumerate() {
+            let in_time = subscriber.check_patience(self.now.mono_us, timeout_us);
+            in_time.map_err(|error| format!("subscriber {who}: {error}"))?;
             let whole = subscriber.is_listening() && subscriber.record.entries.len() > 2;
             subscriber
                 .record
                 .check(&self.log, whole, self.is_roomy)
                 .map_err(|error| format!("subscriber {who} ({:?}): {error}", subscriber.way))?;
         }
+        self.audit_the_chat()
+    }
+
+    fn audit_the_chat(&mut self) -> Result<(), String> {
+        for who in 0..self.chatters.len() {
+            for _ in 0..=self.log.chatted.len() {
+                self.chatters[who].listen(&self.log, self.is_roomy)?;
+                self.chatters[who].poll();
+                self.settle()?;
+            }
+            self.chatters[who].listen(&self.log, self.is_roomy)?;
+            if self.is_roomy && !self.chatters[who].is_current(&self.log) {
+                return Err(format!("chatter {who} waits, and has not heard the last word"));
+            }
+        }
         Ok(())
     }
 
-    fn bytes_read(&self) -> usize {
+    pub fn bytes_read(&self) -> usize {
         self.subscribers.iter().map(|subscriber| subscriber.bytes_read).sum()
-    }
-
-    /// How much everybody has been told.
-    fn told(&self) -> usize {
-        self.subscribers.iter().map(|subscriber| subscriber.record.entries.len()).sum()
-    }
-
-    /// Everybody comes back and hears all; then everybody leaves, and nothing may be left.
-    fn end(mut self, script: &Script) -> Result<Summary, String> {
-        let in_the_end = |error: String| format!("{error}\n    in the end");
-        self.free_the_server().map_err(in_the_end)?;
-        for who in 0..self.subscribers.len() {
-            if self.subscribers[who].is_free() {
-                let way = [Way::Ndjson, Way::Events, Way::Websocket, Way::Poll, Way::Iframe][who % 5];
-                self.ask(who, way, Start::Cursor, 1 << 20, usize::MAX);
-            }
-        }
-        self.audit().map_err(in_the_end)?;
-        let heard = self.told();
-        for (who, subscriber) in self.subscribers.iter_mut().enumerate() {
-            if let Some(line) = subscriber.line.take() {
-                match who % 3 {
-                    0 => line.borrow_mut().half_close(),
-                    1 => line.borrow_mut().reset(true),
-                    _ => line.borrow_mut().vanish(),
-                }
-            }
-        }
-        for line in &self.lines {
-            if !line.borrow().is_half_closed() {
-                line.borrow_mut().vanish();
-            }
-        }
-        self.free_the_server().map_err(in_the_end)?;
-        self.pass(2 * script.settings.heartbeat_ms + 200_000, false).map_err(in_the_end)?;
-        let left = self.engine.connections();
-        if left > 0 {
-            return Err(format!("{left} connections are left when everybody is gone"));
-        }
-        self.pass(script.settings.limits.history_age_ms + 2_000, false).map_err(in_the_end)?;
-        let held = self.engine.holdings();
-        if held != Default::default() {
-            return Err(format!(
-                "something is left when everybody is gone and everything is forgotten: {held:?}"
-            ));
-        }
-        Ok(Summary { heard, said: self.log.said.len(), is_roomy: self.is_roomy })
-    }
-
-    /// Those who have vanished are given up by the kernel, in time.
-    fn free_the_server(&mut self) -> Result<(), String> {
-        self.pass(KERNEL_PATIENCE_MS, false)?;
-        for line in &self.lines {
-            let has_vanished = line.borrow().has_vanished();
-            if has_vanished {
-                line.borrow_mut().reset(true);
-            }
-        }
-        self.settle()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The chat of the article: held polls, cursors, spaces.
 
 use super::*;
-use crate::engine::{Hangup, SCRATCH_BYTES};
+use crate::config::Pace;
+use crate::engine::Hangup;
 use crate::wire::json::Publication;
 
 #[test]
@@ -111,7 +112,7 @@ fn a_flood_behind_a_held_poll_stays_with_the_sender() {
     let client = world.ask(&get("/backend.php?timestamp=0"));
     let flood = get("/healthz").repeat(40_000);
     world.send(&client, &flood);
-    let kept = Limits::default().held_input_bytes_max + SCRATCH_BYTES;
+    let kept = Limits::default().held_input_bytes_max + Pace::default().scratch_bytes;
     assert!(client.line.borrow().up.len() >= flood.len() - kept, "the rest is left in the socket");
     world.ask(&get("/backend.php?msg=x"));
     assert_eq!(client.read().matches("ok\n").count(), 40_000, "and it is served, once the poll is over");

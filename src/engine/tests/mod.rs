@@ -17,9 +17,11 @@ mod channels;
 mod chat;
 mod clock;
 mod drain;
+mod gaps;
 mod hopping;
 mod limits;
 mod requests;
+mod walk;
 
 /// Both ends of a connection without a kernel between them.
 #[derive(Default)]

@@ -1,0 +1,49 @@
+//! Gaps that grow, or that nobody is left to tell of.
+
+use super::*;
+use crate::wire::json::Publication;
+
+const HANDSHAKE: &str = "GET /channels/a?as=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn say(world: &mut World, channel: &str) -> u64 {
+    let publication = Publication { channel: channel.to_owned(), event: None, data: "x".into() };
+    let ids = world.engine.publish(&[publication], world.now).expect("there is room for a channel");
+    world.settle();
+    ids[0]
+}
+
+#[test]
+fn what_goes_while_a_lost_cursor_waits_for_its_gap_is_in_that_gap() {
+    let limits = Limits { history_messages_max: 1, connections_max: 10, ..Limits::default() };
+    let mut world = World::new(limits);
+    say(&mut world, "a");
+    let client = world.connect();
+    client.line.borrow_mut().room = 10;
+    // A cursor that this server never gave; and not even the head of the answer goes through.
+    world.send(&client, &get("/channels/a,b?as=ndjson&since=9000000000000000"));
+    let (_, gone, kept) = (say(&mut world, "a"), say(&mut world, "a"), say(&mut world, "a"));
+    world.make_room(&client, 100_000);
+    let heard = client.read();
+    assert!(heard.contains(&format!("\"to\":{kept}}}")), "{gone} lies in no gap: {heard}");
+}
+
+#[test]
+fn whoever_joins_a_forgotten_channel_is_told_what_it_forgot() {
+    let limits = Limits { history_age_ms: 2_000, connections_max: 10, ..Limits::default() };
+    let mut world = World::new(limits);
+    let client = world.ask(HANDSHAKE);
+    let before = say(&mut world, "a");
+    let gone = say(&mut world, "b");
+    world.pass_ms(10_000);
+    say(&mut world, "a");
+    client.line.borrow_mut().down.clear();
+    let command = format!("{{\"subscribe\":[\"b\"],\"since\":{before},\"ref\":1}}");
+    // A mask of zeros leaves the text as it is.
+    let mut frame = vec![0x81, 0x80 | command.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(command.as_bytes());
+    client.line.borrow_mut().up.extend(frame);
+    world.tell(&client, Readiness { readable: true, ..Readiness::default() });
+    let heard = String::from_utf8_lossy(&std::mem::take(&mut client.line.borrow_mut().down)).into_owned();
+    assert!(heard.contains(&format!("{{\"gap\":{{\"from\":{before},\"to\":{gone}}}}}")), "{heard}");
+}

@@ -1,0 +1,220 @@
+//! The end of a world: everybody comes back and hears all; then everybody leaves, or the server does, and nothing is left.
+//!
+//! Knows: what must hold in the end. Never throws dice.
+
+use encke::config::Limits;
+
+use super::script::{BEATS, CLOCK, Mouth, Script, Start, Way};
+use super::wire::Line;
+use super::world::{KERNEL_PATIENCE_MS, Summary, World};
+
+/// How long a server may take to end, in seconds.
+const DRAIN_SECONDS: u64 = 200;
+
+/// A buffer that nobody fills.
+const WIDE: usize = 1 << 20;
+
+impl World {
+    /// Everybody comes back and hears all; then everybody leaves, and nothing may be left.
+    pub fn end(mut self, script: &Script) -> Result<Summary, String> {
+        self.farewell(script).map_err(|error| format!("{error}\n    in the end"))
+    }
+
+    fn farewell(&mut self, script: &Script) -> Result<Summary, String> {
+        self.free_the_server()?;
+        for who in 0..self.subscribers.len() {
+            if self.subscribers[who].is_free() {
+                let way = [Way::Ndjson, Way::Events, Way::Websocket, Way::Poll, Way::Iframe][who % 5];
+                self.ask(who, way, Start::Cursor, WIDE, usize::MAX, false);
+            }
+        }
+        self.audit()?;
+        self.inspect(script.seed as usize % 3, 2)?;
+        self.expect_ticks()?;
+        self.expect_signs_of_life()?;
+        self.audit()?;
+        if script.is_calm {
+            self.count()?;
+        }
+        let heard = self.subscribers.iter().map(|subscriber| subscriber.record.entries.len()).sum();
+        let said = self.log.said.len();
+        if script.is_shut_down {
+            self.shut_down()?;
+        } else {
+            self.everybody_leaves()?;
+        }
+        Ok(Summary { heard, said, is_roomy: self.is_roomy })
+    }
+
+    /// Those who listen, read everything, and could take much more.
+    fn streams(&self) -> Vec<usize> {
+        let is_stream = |who: &usize| {
+            let subscriber = &self.subscribers[*who];
+            let is_wide = subscriber.line.as_ref().is_some_and(|line| line.borrow().capacity >= WIDE);
+            subscriber.is_listening() && subscriber.way != Way::Poll && is_wide
+        };
+        (0..self.subscribers.len()).filter(is_stream).collect()
+    }
+
+    /// Who listens to a ticker hears its ticks, one after the other.
+    fn expect_ticks(&mut self) -> Result<(), String> {
+        let beat_ms = self.settings.tickers[0].every_ms;
+        for (channel, every_ms) in [(CLOCK, 1_000), (BEATS, beat_ms)] {
+            self.read_all()?;
+            let listeners: Vec<(usize, usize)> = self
+                .streams()
+                .into_iter()
+                .filter(|&who| self.subscribers[who].channels & 1 << channel != 0)
+                .map(|who| (who, self.subscribers[who].ticks(channel)))
+                .collect();
+            if listeners.is_empty() {
+                continue;
+            }
+            const BEATS_HEARD: u64 = 3;
+            for _ in 0..BEATS_HEARD {
+                self.pass(every_ms, false)?;
+                for &(who, _) in &listeners {
+                    self.read(who, usize::MAX)?;
+                }
+            }
+            for (who, before) in listeners {
+                let ticks = (self.subscribers[who].ticks(channel) - before) as u64;
+                if self.subscribers[who].is_listening() && ticks != BEATS_HEARD {
+                    return Err(format!("subscriber {who} heard {ticks} ticks in {BEATS_HEARD} beats"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No stream is silent for longer than two heartbeats.
+    fn expect_signs_of_life(&mut self) -> Result<(), String> {
+        let heartbeat_ms = self.settings.heartbeat_ms;
+        if heartbeat_ms == 0 {
+            return Ok(());
+        }
+        let written = |world: &World, who: usize| {
+            world.subscribers[who].line.as_ref().map(|line| line.borrow().written)
+        };
+        let before: Vec<_> = self.streams().into_iter().map(|who| (who, written(self, who))).collect();
+        self.pass(2 * heartbeat_ms + 10, false)?;
+        for (who, written_before) in before {
+            if self.subscribers[who].is_listening() && written(self, who) == written_before {
+                return Err(format!("subscriber {who} has heard no heartbeat"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the server counts is what happened.
+    fn count(&mut self) -> Result<(), String> {
+        let heard: u64 = self.subscribers.iter().map(|subscriber| subscriber.deliveries).sum();
+        let (heard, counted) = (heard + self.polled, self.engine.stats().deliveries);
+        if heard != counted {
+            return Err(format!("{heard} deliveries were heard, and {counted} counted"));
+        }
+        Ok(())
+    }
+
+    fn everybody_leaves(&mut self) -> Result<(), String> {
+        for (who, subscriber) in self.subscribers.iter_mut().enumerate() {
+            if let Some(line) = subscriber.line.take() {
+                match who % 3 {
+                    0 => line.borrow_mut().half_close(),
+                    1 => line.borrow_mut().reset(true),
+                    _ => line.borrow_mut().vanish(),
+                }
+            }
+        }
+        for line in &self.lines {
+            if !line.borrow().is_half_closed() {
+                line.borrow_mut().vanish();
+            }
+        }
+        self.give_up_the_stalled()?;
+        self.free_the_server()?;
+        self.pass(2 * self.settings.heartbeat_ms + 200_000, false)?;
+        let left = self.engine.connections();
+        if left > 0 {
+            return Err(format!("{left} connections are left when everybody is gone"));
+        }
+        self.pass(self.settings.limits.history_age_ms + 2_000, false)?;
+        self.expect_nothing()
+    }
+
+    /// Who takes nothing for long is given up without the kernel's help.
+    fn give_up_the_stalled(&mut self) -> Result<(), String> {
+        let stalled: Vec<Line> =
+            self.lines.iter().filter(|line| line.borrow().is_blocked()).cloned().collect();
+        let Limits { write_timeout_ms, .. } = self.settings.limits;
+        self.pass(5 * write_timeout_ms.max(self.settings.heartbeat_ms) + 1_000, false)?;
+        match stalled.iter().filter(|line| !line.borrow().is_free()).count() {
+            0 => Ok(()),
+            kept => Err(format!("{kept} connections that take nothing are kept for ever")),
+        }
+    }
+
+    /// Everybody reads, as long as there is anything.
+    fn read_all(&mut self) -> Result<(), String> {
+        loop {
+            let before = self.bytes_read();
+            for who in 0..self.subscribers.len() {
+                self.read(who, usize::MAX)?;
+            }
+            self.settle()?;
+            if self.bytes_read() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn expect_nothing(&self) -> Result<(), String> {
+        let held = self.engine.holdings();
+        if held != Default::default() {
+            return Err(format!(
+                "something is left when everybody is gone and everything is forgotten: {held:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The server ends. What was said before is not lost to those who listen to the end.
+    fn shut_down(&mut self) -> Result<(), String> {
+        for channel in 0..3 {
+            self.publish(channel, 30, Mouth::Inside)?;
+        }
+        self.pass(50, false)?;
+        let streams = self.streams();
+        self.engine.shut_down(self.now);
+        for _ in 0..DRAIN_SECONDS {
+            self.pass(1_000, false)?;
+            self.read_all()?;
+        }
+        for who in streams {
+            let record = &self.subscribers[who].record;
+            record
+                .check(&self.log, true, self.is_roomy)
+                .map_err(|error| format!("subscriber {who}, when the server ended: {error}"))?;
+        }
+        if self.connect(WIDE).is_some() {
+            return Err("a server that ends takes a connection".to_owned());
+        }
+        let held = self.engine.holdings();
+        if (held.connections, held.streams, held.seats, held.again) != (0, 0, 0, 0) {
+            return Err(format!("the server has ended, and holds {held:?}"));
+        }
+        Ok(())
+    }
+
+    /// Those who have vanished are given up by the kernel, in time.
+    fn free_the_server(&mut self) -> Result<(), String> {
+        self.pass(KERNEL_PATIENCE_MS, false)?;
+        for line in &self.lines {
+            let has_vanished = line.borrow().has_vanished();
+            if has_vanished {
+                line.borrow_mut().reset(true);
+            }
+        }
+        self.settle()
+    }
+}
