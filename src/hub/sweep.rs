@@ -168,6 +168,8 @@ impl Channel {
             }
         }
         load.answers = match framing {
+            // What was deleted in the meantime is no reason to wake anybody.
+            Framing::Poll if load.batch.is_empty() => None,
             Framing::Poll => Some(Answers::poll(&load.batch, target, load.gap)),
             Framing::Chat => self.history.first_after(self.swept).map(|first| Answers::chat(first)),
             _ => None,
