@@ -72,15 +72,15 @@ impl<S: Socket> Crowd<S> {
             return;
         }
         let due_ms = self.wheel.due(index);
-        let may_be_silent = conn.is_stream() && !conn.marks.has(Mark::PeerClosed);
+        let may_be_silent = conn.is_stream() && (!conn.marks.has(Mark::PeerClosed) || leaving);
         assert!(may_be_silent || due_ms.is_some(), "{index} is a connection without a deadline");
         assert!(!may_be_silent || due_ms.is_none() || leaving, "{index} is a stream with a deadline");
         let most_ms = match conn.phase {
-            Phase::Clock { .. } => TICK_MS,
+            Phase::Clock { .. } if !leaving => TICK_MS,
             Phase::Body(_) => self.limits.body_timeout_ms,
             Phase::Leaving => self.limits.write_timeout_ms,
             Phase::Lingering => self.limits.linger_ms,
-            Phase::Head | Phase::Subscribed(_) | Phase::Echo => u64::MAX,
+            Phase::Head | Phase::Subscribed(_) | Phase::Echo | Phase::Clock { .. } => u64::MAX,
         };
         let left_ms = due_ms.map_or(0, |due_ms| due_ms.saturating_sub(self.now.mono_ms()));
         assert!(left_ms <= most_ms, "{index} has {left_ms} ms left, of {most_ms} ms");

@@ -163,7 +163,7 @@ impl Hub {
             !has_tick || channel.ticker.is_some() && channel.queued,
             "a tick of {name} that nobody sends"
         );
-        if let Some(ticker) = channel.ticker.filter(|_| channel.subscribers() > 0) {
+        if let Some(ticker) = channel.ticker.filter(|_| channel.subscribers() > 0 && !self.hushed) {
             assert!(self.beats.is_armed(u32::from(ticker)), "the ticker of {name} has stopped");
         }
     }
