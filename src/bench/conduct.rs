@@ -218,6 +218,9 @@ impl Conductor<'_> {
         if self.record.listening == 0 || self.fleet.interruptions > 0 {
             return Ok(());
         }
+        // Whoever is away by churn would be missing from the storm.
+        let all = self.record.listening;
+        self.until(self.patience_us(), |fleet| fleet.progress().listening >= all)?;
         let (used, at_us) = (self.usage(), mono_us());
         self.fleet.order(&Order::Storm { at_us }, Some(false))?;
         self.meter.phase("storm", u64::from(self.plan.connections));

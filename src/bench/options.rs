@@ -38,7 +38,7 @@ pub struct Options {
     /// events, ndjson, iframe, poll, websocket; clock and chat are the article's
     #[arg(long, value_name = "NAME", hide_possible_values = true, help_heading = "What is asked")]
     transport: Option<Transport>,
-    /// Subscribe here; {channel}, {room} and {n} are filled in
+    /// Subscribe here; {channel}, {room} and the subscriber's number, an n in braces, are filled in
     #[arg(long, value_name = "URL", help_heading = "What is asked")]
     subscribe: Option<String>,
     /// A header of each subscription; repeatable

@@ -178,18 +178,19 @@ impl World {
         Ok(())
     }
 
-    /// The server ends. What was said before is not lost to those who listen to the end.
+    /// The server ends. What was said before, until this very moment, is not lost to those who listen to the end.
     fn shut_down(&mut self) -> Result<(), String> {
         for channel in 0..3 {
             self.publish(channel, 30, Mouth::Inside)?;
         }
-        self.pass(50, false)?;
         let streams = self.streams();
+        self.is_leaving = true;
         self.engine.shut_down(self.now);
         for _ in 0..DRAIN_SECONDS {
-            self.pass(1_000, false)?;
             self.read_all()?;
+            self.pass(1_000, false)?;
         }
+        self.read_all()?;
         for who in streams {
             let record = &self.subscribers[who].record;
             record

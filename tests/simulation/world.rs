@@ -50,6 +50,8 @@ pub struct World {
     /// Whether the server ever slept when something was due.
     pub has_overslept: bool,
     pub is_roomy: bool,
+    /// The server was told to stop.
+    pub is_leaving: bool,
 }
 
 impl World {
@@ -78,6 +80,7 @@ impl World {
             polled: 0,
             has_overslept: false,
             is_roomy: script.is_roomy(),
+            is_leaving: false,
         };
         for (nth, (act, then)) in script.acts.iter().enumerate() {
             world
@@ -219,7 +222,8 @@ impl World {
 
     pub fn read(&mut self, who: usize, bytes: usize) -> Result<(), String> {
         let who = who % self.subscribers.len();
-        let timeout_us = self.settings.poll_timeout_ms * 1_000;
+        // A server that leaves answers polls before their time.
+        let timeout_us = if self.is_leaving { 0 } else { self.settings.poll_timeout_ms * 1_000 };
         self.subscribers[who]
             .read(bytes, &mut self.log, self.now.mono_us, timeout_us)
             .map_err(|error| format!("subscriber {who}: {error}"))
