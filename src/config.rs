@@ -43,6 +43,9 @@ pub struct Settings {
     /// them. Default: false, because each of them has channels and histories of its own, and because a second server on
     /// a port is nearly always a mistake.
     pub reuse_port: bool,
+    /// Whether what goes to many subscribers is handed to the kernel 256 at a time (io_uring). Default: false. It is an
+    /// experiment, which saves processor time in large channels, and many systems forbid it.
+    pub io_uring: bool,
     /// A directory that is laid over the embedded pages: a file in it wins. Default: none. In the file, `""` is none.
     #[cfg_attr(feature = "shell", serde(rename = "static", deserialize_with = "file::directory"))]
     pub static_dir: Option<PathBuf>,
@@ -97,6 +100,7 @@ impl Default for Settings {
         Settings {
             listen: vec![Address::loopback(8080)],
             reuse_port: false,
+            io_uring: false,
             static_dir: None,
             open: false,
             hosts: Vec::new(),

@@ -63,6 +63,10 @@ struct Flags {
     #[arg(long, help_heading = "Serving")]
     reuse_port: bool,
 
+    /// Hand messages for many to the kernel at once, by io_uring (an experiment)
+    #[arg(long, help_heading = "Running")]
+    io_uring: bool,
+
     /// Serve the files of this directory, before the embedded pages
     #[arg(long = "static", value_name = "DIR", help_heading = "Serving")]
     static_dir: Option<PathBuf>,
@@ -133,6 +137,7 @@ impl Flags {
             settings.hosts = self.hosts;
         }
         settings.reuse_port |= self.reuse_port;
+        settings.io_uring |= self.io_uring;
         settings.open |= self.open;
         settings.lab |= self.lab;
         settings.static_dir = self.static_dir.or(settings.static_dir);

@@ -24,6 +24,11 @@ use crate::wire::websocket;
 pub trait Socket: Read + Write {
     /// No more bytes will be written. The peer reads the end; what it still sends can be read.
     fn shutdown_write(&mut self);
+
+    /// The number by which a [`Courier`](super::Courier) knows it. Nobody asks for it unless there is one.
+    fn descriptor(&self) -> i32 {
+        -1
+    }
 }
 
 /// One peer.

@@ -29,10 +29,15 @@ use super::LOUNGE;
 use super::addresses::Addresses;
 use super::budget::Budget;
 use super::conn::{Conn, Mark, Phase, Socket};
+use super::courier::Dispatch;
 use super::stats::{Hangup, Stats};
 
 /// Slots of those who had to make room in this turn, and are buried when it is over.
 const ROOM_FOR_THE_DEAD: u32 = 1_024;
+
+/// Members that are written to together: enough that what is known of them comes into the cache while nothing else
+/// happens, and few enough that it is still there when the last of them gets his.
+const COMPANY: usize = 32;
 
 /// All connections.
 pub(super) struct Crowd<S> {
@@ -65,6 +70,8 @@ pub(super) struct Crowd<S> {
     slots_used: u32,
     /// The state of the dice.
     seed: u64,
+    /// Who writes to many, if not the crowd itself.
+    pub(super) dispatch: Option<Dispatch>,
 }
 
 impl<S: Socket> Crowd<S> {
@@ -89,6 +96,7 @@ impl<S: Socket> Crowd<S> {
             has_blocked: false,
             slots_used: 0,
             seed: seed | 1,
+            dispatch: None,
         }
     }
 
@@ -308,9 +316,43 @@ impl<S: Socket> Crowd<S> {
         }
     }
 
+    /// Hot: the loop of a delivery. One `write`; no allocation as long as the kernel takes it all.
+    ///
+    /// A write throws everything out of the nearest cache. So all connections are looked at first, when
+    /// what is known of the next one can be fetched while this one is looked at.
+    fn push_to_company(
+        &mut self,
+        members: &[u32],
+        first: usize,
+        batch: &Batch,
+        late: &mut Vec<(usize, Push)>,
+    ) {
+        black_box(members.iter().filter(|&&member| self.refusal_of(member).is_some()).count());
+        for (nth, &member) in members.iter().enumerate() {
+            if let Some(became) = self.refusal_of(member) {
+                late.push((first + nth, became));
+                continue;
+            }
+            match self[member].socket.write(&batch.bytes) {
+                Ok(sent) if sent == batch.bytes.len() => {}
+                wrote => late.push((first + nth, self.push_late(member, batch, wrote))),
+            }
+            // Whoever is only read from costs less than whoever is written to.
+            if !self[member].marks.has(Mark::Spoke) {
+                self[member].marks.set(Mark::Spoke);
+            }
+        }
+    }
+
+    /// Why nothing can be written to somebody now, if so.
+    pub(super) fn refusal_of(&self, member: u32) -> Option<Push> {
+        let conn = &self[member];
+        if conn.is_dead() { Some(Push::Gone) } else { (!conn.outbox.is_empty()).then_some(Push::Refused) }
+    }
+
     /// What becomes of a push whose first write did not take all.
     #[cold]
-    fn push_late(&mut self, member: u32, batch: &Batch, wrote: io::Result<usize>) -> Push {
+    pub(super) fn push_late(&mut self, member: u32, batch: &Batch, wrote: io::Result<usize>) -> Push {
         let now_ms = self.now.mono_ms();
         let conn = &mut self[member];
         let kept = conn.outbox.follow_up(
@@ -373,34 +415,21 @@ impl<S: Socket> Members for Crowd<S> {
         late.pop().map_or(Push::All, |(_, became)| became)
     }
 
-    /// Hot: the loop of a delivery. One `write`; no allocation as long as the kernel takes it all.
-    ///
-    /// A write throws everything out of the nearest cache. So all connections are looked at first, when
-    /// what is known of the next one can be fetched while this one is looked at; and counted is at the end.
+    /// Hot: runs once for up to 256 deliveries.
     fn push_each(&mut self, members: &[u32], batch: &Batch, late: &mut Vec<(usize, Push)>) {
-        let is_ready = |conn: &Conn<S>| !conn.is_dead() && conn.outbox.is_empty();
-        black_box(members.iter().filter(|&&member| is_ready(&self[member])).count());
-        let (bytes, before) = (&batch.bytes[..], late.len());
-        for (nth, &member) in members.iter().enumerate() {
-            let conn = &mut self[member];
-            if !is_ready(conn) {
-                let became = if conn.is_dead() { Push::Gone } else { Push::Refused };
-                late.push((nth, became));
-                continue;
-            }
-            match conn.socket.write(bytes) {
-                Ok(sent) if sent == bytes.len() => {}
-                wrote => late.push((nth, self.push_late(member, batch, wrote))),
-            }
-            // Whoever is only read from costs less than whoever is written to.
-            if !self[member].marks.has(Mark::Spoke) {
-                self[member].marks.set(Mark::Spoke);
+        let before = late.len();
+        if let Some(mut dispatch) = self.dispatch.take() {
+            self.push_by_courier(&mut dispatch, members, batch, late);
+            self.dispatch = Some(dispatch);
+        } else {
+            for (company, first) in members.chunks(COMPANY).zip((0..).step_by(COMPANY)) {
+                self.push_to_company(company, first, batch, late);
             }
         }
         let whole = (members.len() + before - late.len()) as u64;
         self.stats.sends += whole;
         self.stats.deliveries += whole * batch.len() as u64;
-        self.stats.bytes += whole * bytes.len() as u64;
+        self.stats.bytes += whole * batch.bytes.len() as u64;
     }
 
     fn tell(&mut self, member: u32, bytes: &[u8]) {

@@ -26,6 +26,7 @@ mod answers;
 mod budget;
 mod channels;
 mod conn;
+mod courier;
 mod crowd;
 mod drain;
 mod halves;
@@ -53,10 +54,12 @@ use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
 
 pub use conn::Socket;
+pub use courier::Courier;
 pub use stats::{Hangup, Stats};
 
 use addresses::Room;
 use conn::{Mark, Phase};
+use courier::Dispatch;
 use crowd::Crowd;
 use drain::Drain;
 use walk::Walk;
@@ -152,6 +155,11 @@ impl<S: Socket> Engine<S> {
             drain: None,
             drain_ms: settings.drain_ms,
         }
+    }
+
+    /// From now on, what goes to many sockets goes by this courier.
+    pub fn employ(&mut self, courier: Box<dyn Courier>) {
+        self.crowd.dispatch = Some(Dispatch::new(courier));
     }
 
     /// The name that the next accepted connection will have: a kernel wants to be told before.

@@ -20,9 +20,8 @@ use super::channel::{Beside, Channel};
 use super::several::Several;
 use super::{Hub, Members, Push, Seat};
 
-/// Members that are sent to together: enough that what is known of them comes into the cache while nothing else
-/// happens, and few enough that it is still there when the last of them gets his.
-const COMPANY: usize = 32;
+/// Members that are handed over at a time.
+const HANDFUL: usize = 256;
 
 /// A walk over a channel's subscribers that has begun and not ended.
 pub(super) struct Sweep {
@@ -229,20 +228,20 @@ impl Channel {
         let row = &mut self.sections[sweep.section].row;
         let end = sweep.ends[sweep.section];
         let section = sweep.section as u8;
-        let (mut places, mut company) = ([0; COMPANY], [0; COMPANY]);
+        let (mut places, mut handful) = ([0; HANDFUL], [0; HANDFUL]);
         let mut done = 0;
         while sweep.place != end && done < budget {
             let mut count = 0;
-            while sweep.place != end && count < COMPANY.min(budget - done) {
+            while sweep.place != end && count < HANDFUL.min(budget - done) {
                 let place = sweep.place;
                 sweep.place = place.wrapping_add(1);
                 if let Some(member) = row.at(place) {
-                    (places[count], company[count]) = (place, member);
+                    (places[count], handful[count]) = (place, member);
                     count += 1;
                 }
             }
             done += count;
-            members.push_each(&company[..count], &sweep.load.batch, &mut sweep.late);
+            members.push_each(&handful[..count], &sweep.load.batch, &mut sweep.late);
             for (nth, became) in sweep.late.drain(..) {
                 let is_tick = matches!(sweep.what, What::Tick(_));
                 let cursor = match became {
@@ -252,7 +251,7 @@ impl Channel {
                     Push::Cut(cursor) => cursor,
                 };
                 row.leave(places[nth]);
-                members.reseat(company[nth], Seat::Behind { section, channel, cursor });
+                members.reseat(handful[nth], Seat::Behind { section, channel, cursor });
             }
         }
         done

@@ -12,6 +12,7 @@ mod folder;
 mod listener;
 pub mod logs;
 mod reactor;
+mod ring;
 mod stream;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use clock::Clock;
 use folder::Folder;
 use listener::{Listener, Manner};
 use reactor::Reactor;
+use ring::Ring;
 
 /// Why the server cannot serve. One line, for the operator.
 #[derive(Debug)]
@@ -60,7 +62,13 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
     let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
     let mut clock = Clock::new();
     let now = clock.now();
-    let engine = Engine::new(&settings, shelf, now.unix_us ^ u64::from(std::process::id()) << 32, now);
+    let mut engine = Engine::new(&settings, shelf, now.unix_us ^ u64::from(std::process::id()) << 32, now);
+    if settings.io_uring {
+        let ring = Ring::new().map_err(|error| {
+            ServeError(format!("cannot use io_uring: {error}; allow it (sysctl kernel.io_uring_disabled=0), or leave out --io-uring"))
+        })?;
+        engine.employ(Box::new(ring));
+    }
     let kernel = |error: io::Error| ServeError(format!("the kernel refuses what a server needs: {error}"));
     let reactor = Reactor::new(engine, listeners, clock).map_err(kernel)?;
     // Only now: whoever reads this may connect, or send a signal, at once.
