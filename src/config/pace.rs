@@ -1,8 +1,9 @@
 //! The pace: how much is done for one before the others get their turn.
 //!
-//! Not a setting. An operator has no use for it, and the defaults are measured. It is a value because a test has:
-//! what can go wrong in the middle of a sweep can only go wrong where a sweep has a middle, and with slices of 32 that
-//! takes a hundred subscribers. The simulation plays with slices of one, in which two are enough.
+//! Not a setting. An operator has no use for it, and the defaults are measured. It is a value
+//! because a test has: what can go wrong in the middle of a sweep can only go wrong where a sweep
+//! has a middle, and with slices of 32 that takes a hundred subscribers. The simulation plays with
+//! slices of one, in which two are enough.
 //!
 //! Knows: counts and sizes. Never learns what is counted.
 

@@ -1,9 +1,9 @@
 //! Addresses: how much of the server one of them may have.
 //!
-//! Two limits count by where a peer comes from: connections, and messages per second. Neither is set unless
-//! the operator asks for it, because behind a proxy everybody comes from one address; and then nothing here
-//! is allocated. IPv6 counts by /64, the least that anybody is given. A Unix socket has no address,
-//! and whoever may open it is trusted.
+//! Two limits count by where a peer comes from: connections, and messages per second. Neither is
+//! set unless the operator asks for it, because behind a proxy everybody comes from one address;
+//! and then nothing here is allocated. IPv6 counts by /64, the least that anybody is given. A Unix
+//! socket has no address, and whoever may open it is trusted.
 //!
 //! An address is remembered while somebody is connected from there, and a little longer if it has
 //! spoken so much that it would have to wait: else a new connection would be a way around the rate.

@@ -1,9 +1,10 @@
 //! The alarm: wakes the reactor at a microsecond.
 //!
-//! `epoll_wait` can only sleep for whole milliseconds, rounded up, and so a tick would come up
-//! to two of them late. A timerfd is exact, and costs a system call when the moment changes. Deadlines that are
-//! far off change with every connection that comes or goes, and nearly all of them are called off before their
-//! moment: so as long as a moment is far, epoll may sleep by itself, and only what is left of the way is timed exactly.
+//! `epoll_wait` can only sleep for whole milliseconds, rounded up, and so a tick would come up to
+//! two of them late. A timerfd is exact, and costs a system call when the moment changes. Deadlines
+//! that are far off change with every connection that comes or goes, and nearly all of them are
+//! called off before their moment: so as long as a moment is far, epoll may sleep by itself, and
+//! only what is left of the way is timed exactly.
 //!
 //! Knows: one moment. Never learns what is due then.
 
