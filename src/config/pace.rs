@@ -25,7 +25,7 @@ pub struct Pace {
     pub pieces_per_turn: usize,
     /// The most that one answer to a poll carries, in bytes: what is left comes with the next.
     pub answer_bytes_max: usize,
-    /// Holes in a row that are worth closing.
+    /// The fewest holes that are worth closing in a row of members.
     pub holes_min: usize,
     /// The one buffer that everything is read into, in bytes. Larger than what clients send at a time.
     pub scratch_bytes: usize,

@@ -16,10 +16,12 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-/// From here on a moment is far: beyond the beats of clocks and tickers, and within all timeouts of connections. In microseconds.
+/// From here on a moment is far, in microseconds: beyond the beats of clocks and tickers, and within all
+/// timeouts of connections.
 const FAR_US: u64 = 2_000_000;
 
-/// How long before a far moment epoll is to wake up: more than it may be late (up to 100 ms after a long sleep). In microseconds.
+/// How long before a far moment epoll is to wake up, in microseconds: more than it may be late, which is up to
+/// 100 ms after a long sleep.
 const EARLY_US: u64 = 150_000;
 
 /// One alarm. Readable, in the sense of epoll, when it goes off.
