@@ -156,8 +156,8 @@ impl Addresses {
         self.known.len()
     }
 
-    /// Forgets those who are gone and need not wait any more. They left in this order, and nobody waits for much longer than
-    /// the one before; so one who does not wait any more is never far behind one who does.
+    /// Forgets those who are gone and need not wait any more. They left in this order, and nobody waits for much
+    /// longer than the one before; so one who does not wait any more is never far behind one who does.
     fn forget_absent(&mut self, now: Now) {
         while let Some(&key) = self.absent.front() {
             let address = &mut self.known[key as usize];
