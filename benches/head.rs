@@ -1,8 +1,8 @@
 //! What does it cost to read a request head?
 //!
-//! A small one (curl), sixteen of them in one piece, a large one (a browser with cookies), and 30 KB that come one byte at a time:
-//! per byte the last must cost little more than in one piece, or somebody can make the server work
-//! for nothing.
+//! A small one (curl), sixteen of them in one piece, a large one (a browser with cookies), and 30
+//! KB that come one byte at a time: per byte the last must cost little more than in one piece, or
+//! somebody can make the server work for nothing.
 
 use std::hint::black_box;
 

@@ -1,8 +1,8 @@
 //! What does a delivery cost in user space, when the kernel costs nothing?
 //!
-//! A whole engine over sockets that take everything at once: the time per element is what encke itself adds to
-//! each `send`. What it allocates for a whole sweep is printed first; for each member it must be nothing, and
-//! `tests/guards` sees to that.
+//! A whole engine over sockets that take everything at once: the time per element is what encke
+//! itself adds to each `send`. What it allocates for a whole sweep is printed first; for each
+//! member it must be nothing, and `tests/guards` sees to that.
 
 use std::hint::black_box;
 

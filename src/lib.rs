@@ -18,22 +18,27 @@
 //! | [`wire`] | HTTP and text, as pure functions | sockets, routes, channels |
 //! | [`kit`] | time, names, frames, the outbox, the timer wheel | what any of it is for |
 //!
-//! [`config`] stands beside them: every setting and limit, with its unit, default and reason. And `bench`, the load
-//! generator, which knows any server by its sockets alone.
+//! Two stand beside them. [`config`]: every setting and limit, with its unit, default and reason, and in
+//! [`Pace`](config::Pace) what is no setting: how much is done for one before the others get their turn. And
+//! `bench`: the load generator, which knows any server by its sockets alone.
 //!
 //! # A way through
 //!
 //! In an evening, in this order; every file opens with a card that says what it is for.
 //!
 //! 1. [`kit`]: small things that can be understood alone. [`Outbox`](kit::outbox::Outbox) is
-//!    why a connection is small, [`Wheel`](kit::wheel::Wheel) is where all later moments wait.
+//!    why a connection is small, [`Wheel`](kit::wheel::Wheel) is where all later moments wait, and
+//!    [`Secret`](kit::secret::Secret) can be compared and not be shown.
 //! 2. [`wire::http`]: three steps from bytes to a [`Request`](wire::http::Request), each a pure function.
-//! 3. [`dialect`]: a request comes in, a plan comes out, and nothing happens yet.
+//! 3. [`dialect`]: a request comes in, a plan comes out, and nothing happens yet. Who may ask at all,
+//!    [`gate`](dialect::gate) says.
 //! 4. [`transport::iframe`] and [`transport::long_poll`]: where a tick and an answer are *made*.
 //! 5. [`hub`]: a channel's history, its section of those who wait, and the sweep, which is the heart.
 //! 6. [`engine`]: `conn` first, then `intake` (bytes to plans), `answers` (plans to bytes) and `timers`;
-//!    in `crowd`, everything is *written*.
+//!    in `crowd`, everything is *written*. Then what happens when it is too much (`budget`, `addresses`),
+//!    when nothing happens (`walk`, `halves`), and when it is over (`drain`).
 //! 7. `shell::reactor`: the loop. Seven steps, and after the rest of the house it holds no surprise.
+//! 8. `bench`, if you like: the other end of all those connections. `stamp` first, then `order`.
 //!
 //! # The rules
 //!

@@ -1,4 +1,5 @@
-//! The table of `wire.md`, row by row: publishing, forgetting, asking how it goes; who may; and limits at n and n+1.
+//! The table of `wire.md`, row by row: publishing, forgetting, asking how it goes; who may; and
+//! limits at n and n+1.
 #![cfg(feature = "shell")]
 
 mod common;

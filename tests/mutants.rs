@@ -1,9 +1,11 @@
 //! Mutants: mistakes that somebody could make in the engine, and that the simulation must find.
 //!
-//! Each file in `tests/simulation/mutants/` says what the mistake is, where, and how the source reads before and
-//! after; of what is there, only what stands between « and », if anything does, is replaced. All of them are made in one copy of the sources, each behind a switch: `if crate::mutant(17) { after } else
-//! { before }`. So it is built once, and the core alone, without the command; and each mistake costs no more than
-//! the worlds it takes to find it. If one is no longer found, the simulation has lost an eye.
+//! Each file in `tests/simulation/mutants/` says what the mistake is, where, and how the source
+//! reads before and after; of what is there, only what stands between « and », if anything does, is
+//! replaced. All of them are made in one copy of the sources, each behind a switch: `if
+//! crate::mutant(17) { after } else { before }`. So it is built once, and the core alone, without
+//! the command; and each mistake costs no more than the worlds it takes to find it. If one is no
+//! longer found, the simulation has lost an eye.
 //!
 //! `ENCKE_MUTANT=NAME` plays only those whose name contains it.
 

@@ -1,8 +1,8 @@
 //! Overload: too much of everything at once, and what the server does about it.
 //!
-//! The order in which it sheds is written down in docs/overload.md, and so is the counter that tells of each kind. Here it is
-//! pushed over every edge from outside: those it has taken in are served all the while, and when the pressure is gone
-//! it is as it was.
+//! The order in which it sheds is written down in docs/overload.md, and so is the counter that
+//! tells of each kind. Here it is pushed over every edge from outside: those it has taken in are
+//! served all the while, and when the pressure is gone it is as it was.
 #![cfg(feature = "shell")]
 
 mod common;

@@ -1,9 +1,10 @@
 //! The listeners: a process of their own for each crowd, because descriptors are counted per process.
 //!
-//! A crowd is this program again, with `--crowd`. It opens its connections, says so, and then does what
-//! the lines on its standard input say: `hear N` reads until N more lines (of ndjson) have come and answers with the
-//! moment of the last; `lateness` tells how old the lines were that carried the moment of their publication; `storm`
-//! opens and closes everything once more. Its replies are lines, too.
+//! A crowd is this program again, with `--crowd`. It opens its connections, says so, and then does
+//! what the lines on its standard input say: `hear N` reads until N more lines (of ndjson) have
+//! come and answers with the moment of the last; `lateness` tells how old the lines were that
+//! carried the moment of their publication; `storm` opens and closes everything once more. Its
+//! replies are lines, too.
 //!
 //! Knows: sockets of 127.0.0.0/8, lines. Never learns which server it listens to.
 

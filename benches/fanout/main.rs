@@ -15,9 +15,9 @@
 //! | `flood` | a thousand messages at once |
 //! | `storm` | everybody leaves and comes back |
 //!
-//! Runs encke and the floor (`benches/floor/floor.c`: epoll and `send`, nothing else) side by side, in turn for
-//! each message, so that what else the machine does hits both, and prints medians and the median of
-//! the ratios. The servers have core 0, the listeners core 1.
+//! Runs encke and the floor (`benches/floor/floor.c`: epoll and `send`, nothing else) side by side,
+//! in turn for each message, so that what else the machine does hits both, and prints medians and
+//! the median of the ratios. The servers have core 0, the listeners core 1.
 //!
 //! Knows: two servers, their crowds. Shares no code with encke.
 

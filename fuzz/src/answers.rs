@@ -1,7 +1,8 @@
 //! Whether what a server said to one client is HTTP, given what the client had said.
 //!
-//! The requests are read off what was sent, by the server's own parser: another target sees to that. Then every answer
-//! must have the form that its request allows, in order, and what follows a 101 must be frames.
+//! The requests are read off what was sent, by the server's own parser: another target sees to
+//! that. Then every answer must have the form that its request allows, in order, and what follows a
+//! 101 must be frames.
 //!
 //! Knows: RFC 9110 and 9112 from the client's side. Never learns what a server is asked for.
 

@@ -1,8 +1,9 @@
-//! A request's body. The first line of the input says how long it is: digits, or anything else for chunks. The rest
-//! is what a client sends.
+//! A request's body. The first line of the input says how long it is: digits, or anything else for
+//! chunks. The rest is what a client sends.
 //!
-//! What is read, where it ends and what is refused does not depend on the pieces, nor on whether anybody wants it. Data
-//! beyond the limit is never handed on. What came in chunks is the same in one chunk.
+//! What is read, where it ends and what is refused does not depend on the pieces, nor on whether
+//! anybody wants it. Data beyond the limit is never handed on. What came in chunks is the same in
+//! one chunk.
 
 use encke::wire::http::{BodyFraming, BodyReader, CHUNK_END, LAST_CHUNK, chunk_head};
 use encke::wire::refusal::Refusal;

@@ -1,7 +1,7 @@
 //! The configuration file. The input is its text.
 //!
-//! A mistake is one line that says where it is. Settings that were found to make sense can be served with: an engine that
-//! is made of them ticks, publishes and forgets without a panic.
+//! A mistake is one line that says where it is. Settings that were found to make sense can be
+//! served with: an engine that is made of them ticks, publishes and forgets without a panic.
 
 use encke::config::Settings;
 use encke::engine::Engine;

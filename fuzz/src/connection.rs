@@ -1,5 +1,5 @@
-//! Whole connections. The input is what clients send, and between it, behind a byte that neither HTTP nor UTF-8 has
-//! (0xff), a letter for what else happens in the world.
+//! Whole connections. The input is what clients send, and between it, behind a byte that neither
+//! HTTP nor UTF-8 has (0xff), a letter for what else happens in the world.
 //!
 //! | letter | what happens |
 //! |---|---|
@@ -14,9 +14,10 @@
 //! | `q` | the server is told to end |
 //! | 0xff | this byte itself |
 //!
-//! After every step the engine's invariants hold (debug builds check them) and it comes to rest. Every client hears
-//! well-formed HTTP. When all have left and everything is forgotten, nothing is left. And if nothing but one client's
-//! bytes happens, it does not matter in which pieces they arrive.
+//! After every step the engine's invariants hold (debug builds check them) and it comes to rest.
+//! Every client hears well-formed HTTP. When all have left and everything is forgotten, nothing is
+//! left. And if nothing but one client's bytes happens, it does not matter in which pieces they
+//! arrive.
 
 use encke::config::{ChannelRule, Limits, Settings, Slow};
 use encke::engine::Engine;

@@ -1,7 +1,8 @@
 //! What a client says over a WebSocket, from the first frame on. The input is what it sends.
 //!
-//! What is heard does not depend on the pieces, nor on whether an idle reader is kept. What a reader holds is bounded.
-//! What was heard, and is said again in frames of another cut and mask, is heard again.
+//! What is heard does not depend on the pieces, nor on whether an idle reader is kept. What a
+//! reader holds is bounded. What was heard, and is said again in frames of another cut and mask, is
+//! heard again.
 
 use encke::wire::websocket::{CloseCode, Event, Limits, Reader, Violation};
 

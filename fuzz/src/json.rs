@@ -1,7 +1,8 @@
 //! What clients say in JSON. The input is a text frame, and the body of a bulk publish.
 //!
-//! A mistake is told in one printable sentence of bounded length. What was understood is, written down again by a writer
-//! that nobody here wrote, understood again; and a handle comes back as it was.
+//! A mistake is told in one printable sentence of bounded length. What was understood is, written
+//! down again by a writer that nobody here wrote, understood again; and a handle comes back as it
+//! was.
 
 use encke::dialect::native;
 use encke::wire::json::{self, Command, Publication, REFERENCE_BYTES_MAX, Start};

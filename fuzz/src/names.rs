@@ -1,7 +1,8 @@
 //! What a URL means. The first line of the input is a request's target, the others are fields of its head.
 //!
-//! Whatever the plan is, what it carries is safe: names of channels are of their alphabet and none is there twice, a
-//! callback is a JavaScript name, a cursor is a number, a type is one line, and where it leads elsewhere it stays here.
+//! Whatever the plan is, what it carries is safe: names of channels are of their alphabet and none
+//! is there twice, a callback is a JavaScript name, a cursor is a number, a type is one line, and
+//! where it leads elsewhere it stays here.
 
 use encke::dialect::gate::Gate;
 use encke::dialect::{House, Plan, native, route};

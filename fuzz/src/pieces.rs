@@ -1,7 +1,7 @@
 //! Three ways to cut an input: not at all, after every byte, and anywhere.
 //!
-//! Where "anywhere" is follows from the input itself. So an input is nothing but what a peer would send: it can be
-//! read, and written, by hand.
+//! Where "anywhere" is follows from the input itself. So an input is nothing but what a peer would
+//! send: it can be read, and written, by hand.
 
 use std::hash::{DefaultHasher, Hasher};
 

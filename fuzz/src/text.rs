@@ -1,7 +1,8 @@
 //! Text in its costumes. The input is a text, a query and a path at once.
 //!
-//! What comes out of a costume is what was put in, as readers that nobody here wrote see it: `serde_json` for JSON,
-//! `form_urlencoded` for queries, the WHATWG's rules for event streams. Inside a script stands nothing that could end it.
+//! What comes out of a costume is what was put in, as readers that nobody here wrote see it:
+//! `serde_json` for JSON, `form_urlencoded` for queries, the WHATWG's rules for event streams.
+//! Inside a script stands nothing that could end it.
 
 use encke::transport::{Framing, News};
 use encke::wire::http::{decode_path, is_plain_path};

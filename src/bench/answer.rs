@@ -56,7 +56,7 @@ enum Shape {
     /// Body until the connection ends.
     Endless,
     Length(u64),
-    /// The line with a chunk's size; `value` of its digits so far, `size` while they last.
+    /// The line with a chunk's size: the value of its digits so far, and `digits` while they last.
     ChunkSize {
         value: u64,
         digits: bool,

@@ -17,7 +17,7 @@ use super::server::Server;
 /// Descriptors of a worker that are no connections.
 const OTHERS: u64 = 32;
 
-/// Pages of 4 KiB that TCP may take for a connection with nothing unread: both ends, rounded up.
+/// What TCP may take for a connection with nothing unread, in bytes: both ends, rounded up.
 const BYTES_PER_CONNECTION: u64 = 2 * 1_024;
 
 /// What was found.

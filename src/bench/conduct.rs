@@ -4,9 +4,10 @@
 //! connect -> settle -> speak -> linger -> storm, if any -> finish
 //! ```
 //!
-//! The server is looked at between the phases, so that looking costs it nothing while it is measured; only
-//! its processor time is read all along. Every phase ends by itself: when it has what it waits for, when patience
-//! is over, or when somebody presses Ctrl-C; then the results so far are told.
+//! The server is looked at between the phases, so that looking costs it nothing while it is
+//! measured; only its processor time is read all along. Every phase ends by itself: when it has
+//! what it waits for, when patience is over, or when somebody presses Ctrl-C; then the results so
+//! far are told.
 //!
 //! Knows: phases and their ends. Never learns what a worker does.
 

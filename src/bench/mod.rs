@@ -1,13 +1,14 @@
 //! The load generator, `encke bench`: what a comet server does when very many listen.
 //!
-//! It asks any server over HTTP and shares nothing with ours but the kit and the wire. A message is known again by
-//! the stamp that the publisher put into it, so every framing will do. Everything that is due is
-//! worked out beforehand (`plan`), and latencies count from when something was *due*, not from when we got round
-//! to it: a server that stalls for a second has made everybody wait who was due in that second.
+//! It asks any server over HTTP and shares nothing with ours but the kit and the wire. A message is
+//! known again by the stamp that the publisher put into it, so every framing will do. Everything
+//! that is due is worked out beforehand (`plan`), and latencies count from when something was
+//! *due*, not from when we got round to it: a server that stalls for a second has made everybody
+//! wait who was due in that second.
 //!
-//! In this order it makes sense: `stamp` and `answer`, what is sent and what comes back; `order`, what counts as
-//! lost; `worker::person`, one subscriber; `worker::crowd` and `worker::speaker`, all of them and the publisher;
-//! `conduct`, the phases of a run; `report`, what comes out.
+//! In this order it makes sense: `stamp` and `answer`, what is sent and what comes back; `order`,
+//! what counts as lost; `worker::person`, one subscriber; `worker::crowd` and `worker::speaker`,
+//! all of them and the publisher; `conduct`, the phases of a run; `report`, what comes out.
 //!
 //! Knows: mio, `/proc`, other servers' manners. Never learns how ours works.
 

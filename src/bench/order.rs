@@ -1,7 +1,8 @@
 //! Order: whether a message is the next, a late one, or a repeated one.
 //!
-//! The messages of a channel are numbered without holes, so each subscriber needs to remember how far it is and
-//! which of the latest 128 it has seen. What is older than that is judged by whether anything is missing at all.
+//! The messages of a channel are numbered without holes, so each subscriber needs to remember how
+//! far it is and which of the latest 128 it has seen. What is older than that is judged by whether
+//! anything is missing at all.
 //!
 //! Knows: numbers. Never learns whose they are.
 

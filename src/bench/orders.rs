@@ -54,7 +54,7 @@ pub(super) struct Progress {
     /// Storms begun, and how many are not back from the last.
     pub(super) storms: u64,
     pub(super) storming: u64,
-    /// Messages handed to connections, and those of them with an answer.
+    /// Messages whose moment has come, and those of them that are answered or given up.
     pub(super) said: u64,
     pub(super) answered: u64,
 }

@@ -1,8 +1,9 @@
 //! The plan of a run: everything that is decided before it begins.
 //!
-//! It goes to every worker as it is, so that each can work out for itself what is due when: subscriber `n` connects
-//! at the ramp's start plus `n / ramp`, message `s` is due at the start plus `s / rate`. Nothing that happens
-//! changes when something is due; that is what *open loop* means.
+//! It goes to every worker as it is, so that each can work out for itself what is due when:
+//! subscriber `n` connects at the ramp's start plus `n / ramp`, message `s` is due at the start
+//! plus `s / rate`. Nothing that happens changes when something is due; that is what *open loop*
+//! means.
 //!
 //! Knows: numbers and templates. Never learns how far a run has come.
 

@@ -1,10 +1,10 @@
 //! Ticks: how punctual a clock is, seen from outside.
 //!
-//! A tick that shows `k` periods more than the first one is due `k` periods after it. How much later than that it
-//! arrived is its *offset*. The least offset of a connection is its *phase*: nothing arrives early. What exceeds
-//! the phase is *lateness*. If the offsets grow with time, the clock *drifts*: the slope is taken between the
-//! medians of some windows (Theil and Sen), so that a few late ticks do not look like drift; what is left when the
-//! slope is taken out is *jitter*.
+//! A tick that shows `k` periods more than the first one is due `k` periods after it. How much
+//! later than that it arrived is its *offset*. The least offset of a connection is its *phase*:
+//! nothing arrives early. What exceeds the phase is *lateness*. If the offsets grow with time, the
+//! clock *drifts*: the slope is taken between the medians of some windows (Theil and Sen), so that
+//! a few late ticks do not look like drift; what is left when the slope is taken out is *jitter*.
 //!
 //! Knows: values and arrivals. Never learns what shows the time.
 

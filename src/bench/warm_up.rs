@@ -1,7 +1,7 @@
 //! A few connections before anything is measured.
 //!
-//! They tell a server that is not there from one that is slow. And they make it allocate what it allocates once:
-//! that is not a connection's, and would make the first thousand look dear.
+//! They tell a server that is not there from one that is slow. And they make it allocate what it
+//! allocates once: that is not a connection's, and would make the first thousand look dear.
 //!
 //! Knows: sockets that block. Never learns what is measured.
 

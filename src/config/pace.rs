@@ -1,8 +1,9 @@
 //! The pace: how much is done for one before the others get their turn.
 //!
-//! Not a setting. An operator has no use for it, and the defaults are measured. It is a value because a test has:
-//! what can go wrong in the middle of a sweep can only go wrong where a sweep has a middle, and with slices of 32 that
-//! takes a hundred subscribers. The simulation plays with slices of one, in which two are enough.
+//! Not a setting. An operator has no use for it, and the defaults are measured. It is a value
+//! because a test has: what can go wrong in the middle of a sweep can only go wrong where a sweep
+//! has a middle, and with slices of 32 that takes a hundred subscribers. The simulation plays with
+//! slices of one, in which two are enough.
 //!
 //! Knows: counts and sizes. Never learns what is counted.
 
@@ -24,7 +25,7 @@ pub struct Pace {
     pub pieces_per_turn: usize,
     /// The most that one answer to a poll carries, in bytes: what is left comes with the next.
     pub answer_bytes_max: usize,
-    /// Holes in a row that are worth closing.
+    /// The fewest holes that are worth closing in a row of members.
     pub holes_min: usize,
     /// The one buffer that everything is read into, in bytes. Larger than what clients send at a time.
     pub scratch_bytes: usize,

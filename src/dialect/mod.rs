@@ -105,7 +105,8 @@ pub enum Plan {
         /// The answer to its handshake.
         accept: websocket::Accept,
     },
-    /// The same two, when the parameters are in the body: see [`article::form`].
+    /// [`Say`](Plan::Say) or [`Hear`](Plan::Hear), whichever the parameters in the body ask for: see
+    /// [`article::form`].
     Form {
         /// The channel's name.
         channel: String,

@@ -1,9 +1,9 @@
 //! Addresses: how much of the server one of them may have.
 //!
-//! Two limits count by where a peer comes from: connections, and messages per second. Neither is set unless
-//! the operator asks for it, because behind a proxy everybody comes from one address; and then nothing here
-//! is allocated. IPv6 counts by /64, the least that anybody is given. A Unix socket has no address,
-//! and whoever may open it is trusted.
+//! Two limits count by where a peer comes from: connections, and messages per second. Neither is
+//! set unless the operator asks for it, because behind a proxy everybody comes from one address;
+//! and then nothing here is allocated. IPv6 counts by /64, the least that anybody is given. A Unix
+//! socket has no address, and whoever may open it is trusted.
 //!
 //! An address is remembered while somebody is connected from there, and a little longer if it has
 //! spoken so much that it would have to wait: else a new connection would be a way around the rate.
@@ -156,8 +156,8 @@ impl Addresses {
         self.known.len()
     }
 
-    /// Forgets those who are gone and need not wait any more. They left in this order, and nobody waits for much longer than
-    /// the one before; so one who does not wait any more is never far behind one who does.
+    /// Forgets those who are gone and need not wait any more. They left in this order, and nobody waits for much
+    /// longer than the one before; so one who does not wait any more is never far behind one who does.
     fn forget_absent(&mut self, now: Now) {
         while let Some(&key) = self.absent.front() {
             let address = &mut self.known[key as usize];

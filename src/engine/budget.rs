@@ -1,17 +1,19 @@
 //! The budget: what all connections together may hold.
 //!
-//! An idle connection holds nothing. But a client can make it hold: half a head, a body on its way, a
-//! WebSocket's message in pieces, answers that it does not read. Each has a limit of its own, and twenty
-//! thousand of them would still be gigabytes. So every byte that is kept for a connection is
+//! An idle connection holds nothing. But a client can make it hold: half a head, a body on its way,
+//! a WebSocket's message in pieces, answers that it does not read. Each has a limit of its own, and
+//! twenty thousand of them would still be gigabytes. So every byte that is kept for a connection is
 //! counted when it comes and when it goes, and together they have a bound.
 //!
-//! Near it, at [`TIGHT`], nothing new is begun that would have to be kept: bodies that have not come with
-//! their head, messages in pieces. At the bound whoever holds the most is parted from, until a
-//! sixteenth is free: those are the slowest readers and the largest uploads. A reader has a cursor and
-//! comes back with it; so nothing is lost that was promised. The same happens if it stays tight for longer than
-//! anything takes that goes well: nobody can keep the others out by holding a little less than too much.
+//! Near it, at [`TIGHT`], nothing new is begun that would have to be kept: bodies that have not
+//! come with their head, messages in pieces. At the bound whoever holds the most is parted from,
+//! until a sixteenth is free: those are the slowest readers and the largest uploads. A reader has a
+//! cursor and comes back with it; so nothing is lost that was promised. The same happens if it
+//! stays tight for longer than anything takes that goes well: nobody can keep the others out by
+//! holding a little less than too much.
 //!
-//! Nothing here runs on the way of a delivery that the kernel takes whole: it leaves nothing to count.
+//! Nothing here runs on the way of a delivery that the kernel takes whole: it leaves nothing to
+//! count.
 //!
 //! Knows: bytes, and who holds them. Never learns what they say.
 

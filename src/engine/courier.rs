@@ -46,7 +46,9 @@ impl<S: Socket> Crowd<S> {
         late: &mut Vec<(usize, Push)>,
     ) {
         let Dispatch { courier, whose, descriptors, wrote } = dispatch;
-        (whose.clear(), descriptors.clear(), wrote.clear());
+        whose.clear();
+        descriptors.clear();
+        wrote.clear();
         for (nth, &member) in members.iter().enumerate() {
             match self.refusal_of(member) {
                 Some(became) => late.push((nth, became)),

@@ -1,9 +1,9 @@
 //! Halves: subscribers whose peers will send no more.
 //!
-//! That may mean that a peer only reads from now on, or that it is gone: nothing but writing to it can
-//! tell. A stream that is written to finds out, and one that is silent gets a grace. But when everybody leaves and comes
-//! back at once, those who have left must not keep out those who come: so without room for a new connection the
-//! grace is over for whoever has had the most of it.
+//! That may mean that a peer only reads from now on, or that it is gone: nothing but writing to it
+//! can tell. A stream that is written to finds out, and one that is silent gets a grace. But when
+//! everybody leaves and comes back at once, those who have left must not keep out those who come:
+//! so without room for a new connection the grace is over for whoever has had the most of it.
 //!
 //! Knows: who, and in which order. Never learns what they listen to.
 

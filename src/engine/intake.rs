@@ -21,7 +21,7 @@ use super::conn::{Exchange, Input, Mark, Phase, Progress, Socket, Upload};
 use super::stats::Hangup;
 
 /// Why a body that has not come yet is not waited for.
-const TIGHT: &str =
+const HOLDS_TOO_MUCH: &str =
     "this server holds as much as it may for requests and readers that are not done; try again later";
 
 /// What a read brought.
@@ -275,7 +275,7 @@ impl<S: Socket> Engine<S> {
         let mut plan = dialect::route(&request, house);
         if plan.wants_body() && !request.body.is_within(behind) && !self.crowd.may_begin() {
             self.crowd.stats.uploads_refused += 1;
-            plan = Plan::Refuse(Refusal::new(503, TIGHT));
+            plan = Plan::Refuse(Refusal::new(503, HOLDS_TOO_MUCH));
         }
         if self.crowd[index].is_dead() {
             // It held the most itself.

@@ -1,7 +1,8 @@
 //! What must hold between any two doors of the engine. Debug builds check all of it after each.
 //!
-//! Looking at everything takes as long as there is much. So it is done after every door while the world is small, as in
-//! tests, and in a large one only so often that it costs no more than a constant per door.
+//! Looking at everything takes as long as there is much. So it is done after every door while the
+//! world is small, as in tests, and in a large one only so often that it costs no more than a
+//! constant per door.
 //!
 //! Knows: everything in the engine. Never changes anything but its own count.
 

@@ -5,19 +5,20 @@
 //! kernel's sockets and over a test's.
 //!
 //! Its doors are few. *Inputs*: [`accept`](Engine::accept), [`ready`](Engine::ready),
-//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down), [`end_turn`](Engine::end_turn). *Time*:
-//! [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
+//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down), [`end_turn`](Engine::end_turn).
+//! *Time*: [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
 //! *Outputs*: what is written to the sockets, and the [`Stats`].
 //!
 //! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
-//! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears what
-//! WebSockets say. `timers` says what happens when time has passed, `walk` looks after those who
-//! have no timer, `halves` after those who will say no more. `budget` and `addresses` say when it is too much; `drain` says how the server leaves. `report`
-//! tells how it goes.
+//! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears
+//! what WebSockets say. `timers` says what happens when time has passed, `walk` looks after those
+//! who have no timer, `halves` after those who will say no more. `budget` and `addresses` say when
+//! it is too much; `drain` says how the server leaves. `report` tells how it goes, in numbers from
+//! `stats`.
 //!
-//! Invariants, checked after every door in debug builds (`invariants` lists them): every connection that is no
-//! stream and not about to be buried has a timer; a connection sits in a seat exactly while its phase says so; the
-//! budget's account is the sum of what connections hold.
+//! Invariants, checked after every door in debug builds (`invariants` lists them): every connection
+//! that is no stream and not about to be buried has a timer; a connection sits in a seat exactly
+//! while its phase says so; the budget's account is the sum of what connections hold.
 //!
 //! Knows: connections, phases, plans. Never learns epoll, files, or what time it is.
 

@@ -230,7 +230,8 @@ impl<S: Socket> Engine<S> {
         self.hub.subscribe(subscription, &mut self.crowd, now)
     }
 
-    /// `{"ref":ANY,"id":ID}`, with the message's id or the subscription's cursor, or `{"ref":ANY,"error":{…}}`. What asks for no answer and went well gets none.
+    /// `{"ref":ANY,"id":ID}`, with the message's id or the subscription's cursor, or `{"ref":ANY,"error":{…}}`.
+    /// What asks for no answer and went well gets none.
     fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<u64, Refusal>) {
         let has_left = !matches!(self.crowd[index].phase, Phase::Subscribed(_));
         if has_left || reference.is_none() && done.is_ok() {

@@ -42,7 +42,7 @@ pub struct Stats {
     pub turned_away: u64,
     /// Connections that were one too many for their address.
     pub address_turned_away: u64,
-    /// How often accepting paused, because there was no descriptor for one more.
+    /// How often there was no descriptor, or no memory, for one more connection.
     pub starved: u64,
     /// Requests understood.
     pub requests: u64,

@@ -1,10 +1,10 @@
 //! The walk: a slow round past all connections, for what needs no timer of its own.
 //!
 //! Proxies close what is silent for long, and a peer that has vanished is only noticed when
-//! something is written to it. So every stream that heard nothing since the walk last came by is sent
-//! a sign of life. One round takes one heartbeat period, in small steps, so that a million signs
-//! of life do not fall into one moment. Without heartbeats it only looks for those who have stalled, and stays at home
-//! while nobody can have.
+//! something is written to it. So every stream that heard nothing since the walk last came by is
+//! sent a sign of life. One round takes one heartbeat period, in small steps, so that a million
+//! signs of life do not fall into one moment. Without heartbeats it only looks for those who have
+//! stalled, and stays at home while nobody can have.
 //!
 //! Knows: slots, one deadline. Never learns what a framing's sign of life looks like.
 

@@ -1,7 +1,7 @@
 //! What must hold in the hub between any two doors of the engine. Debug builds check all of it.
 //!
-//! Two books are kept about who sits where: a connection's phase names its seat, and the seat names the connection.
-//! Both are read here, entry by entry, and must say the same.
+//! Two books are kept about who sits where: a connection's phase names its seat, and the seat names
+//! the connection. Both are read here, entry by entry, and must say the same.
 //!
 //! Knows: everything in the hub, and the connections' side of the books. Never changes anything.
 

@@ -106,8 +106,8 @@ pub trait Members {
     /// Sends a batch to a stream.
     fn push(&mut self, member: u32, batch: &Batch) -> Push;
 
-    /// Sends a batch to streams, in this order. Appends to `late` those who did not take all of it: which of `members`, and
-    /// what became of it.
+    /// Sends a batch to streams, in this order. Appends to `late` those who did not take all of it at once: which of
+    /// `members`, and what became of it.
     fn push_each(&mut self, members: &[u32], batch: &Batch, late: &mut Vec<(usize, Push)>);
 
     /// Sends a stream the first word of its subscription, behind whatever is still unsent of the answer's head.

@@ -83,8 +83,8 @@ impl Outbox {
         Sent::Blocked
     }
 
-    /// What follows a `write` of `bytes`, behind which nothing is unsent and which end in several places: if the kernel took
-    /// only `n` of them, keeps them up to `end(n)` and forgets the rest. Returns what was taken.
+    /// What follows a `write` of `bytes`, before which nothing was unsent and which may end in several places: if the
+    /// kernel took only `n` of them, keeps them up to `end(n)` and forgets the rest. Returns what was taken.
     pub fn follow_up(
         &mut self,
         socket: &mut impl Write,

@@ -1,9 +1,10 @@
 //! The alarm: wakes the reactor at a microsecond.
 //!
-//! `epoll_wait` can only sleep for whole milliseconds, rounded up, and so a tick would come up
-//! to two of them late. A timerfd is exact, and costs a system call when the moment changes. Deadlines that are
-//! far off change with every connection that comes or goes, and nearly all of them are called off before their
-//! moment: so as long as a moment is far, epoll may sleep by itself, and only what is left of the way is timed exactly.
+//! `epoll_wait` can only sleep for whole milliseconds, rounded up, and so a tick would come up to
+//! two of them late. A timerfd is exact, and costs a system call when the moment changes. Deadlines
+//! that are far off change with every connection that comes or goes, and nearly all of them are
+//! called off before their moment: so as long as a moment is far, epoll may sleep by itself, and
+//! only what is left of the way is timed exactly.
 //!
 //! Knows: one moment. Never learns what is due then.
 
@@ -15,10 +16,12 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-/// From here on a moment is far: beyond the beats of clocks and tickers, and within all timeouts of connections. In microseconds.
+/// From here on a moment is far, in microseconds: beyond the beats of clocks and tickers, and within all
+/// timeouts of connections.
 const FAR_US: u64 = 2_000_000;
 
-/// How long before a far moment epoll is to wake up: more than it may be late (up to 100 ms after a long sleep). In microseconds.
+/// How long before a far moment epoll is to wake up, in microseconds: more than it may be late, which is up to
+/// 100 ms after a long sleep.
 const EARLY_US: u64 = 150_000;
 
 /// One alarm. Readable, in the sense of epoll, when it goes off.

@@ -24,9 +24,10 @@ use super::stream::Stream;
 /// Connections the kernel completes before we accept them: as many as it allows (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
 
-/// Without heartbeats, a peer that is silent for so long is asked whether it is there, and then every so often, nine times in
-/// all. Rarely: the kernel bunches timers of a minute, and the probes of a hundred thousand connections in one
-/// moment are more than its queues hold. And never beside `TCP_USER_TIMEOUT`, with which one lost probe would be the end.
+/// Without heartbeats, a peer that is silent for so long is asked whether it is there, and then every so often,
+/// nine times in all. Rarely: the kernel bunches timers of a minute, and the probes of a hundred thousand
+/// connections in one moment are more than its queues hold. And never beside `TCP_USER_TIMEOUT`, with which one
+/// lost probe would be the end.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(3_600), Duration::from_secs(60));
 
 /// How sockets are to be, beside their addresses.

@@ -1,7 +1,7 @@
 //! A comet server that does everything wrong on purpose, and nothing else.
 //!
-//! A thread for each connection; who asks with GET listens, who asks with PUT speaks. Messages are numbered as
-//! they come, and that number decides what is done to them.
+//! A thread for each connection; who asks with GET listens, who asks with PUT speaks. Messages are
+//! numbered as they come, and that number decides what is done to them.
 //!
 //! Knows: sockets. Never learns who measures it.
 

@@ -1,7 +1,9 @@
-//! An EventSource, as the standard describes the reading of a stream (WHATWG HTML, "Interpreting an event stream").
+//! An EventSource, as the standard describes the reading of a stream (WHATWG HTML, "Interpreting an
+//! event stream").
 //!
-//! It forgives what the standard forgives: fields that nobody knows, ids with a NUL, retries that are no number, events
-//! without data. Whoever wants to know what a *browser* gets from some bytes asks it.
+//! It forgives what the standard forgives: fields that nobody knows, ids with a NUL, retries that
+//! are no number, events without data. Whoever wants to know what a *browser* gets from some bytes
+//! asks it.
 //!
 //! Knows: lines and fields. Never learns which server wrote them.
 

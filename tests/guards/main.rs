@@ -4,7 +4,8 @@
 //! machine: what a delivery allocates (nothing), what a subscriber weighs (80 bytes at most), what is
 //! asked of the kernel for a delivery (one `sendto`) and for a connection.
 //!
-//! Knows: the engine over sockets that are not there; the binary under strace. Never learns how long anything takes.
+//! Knows: the engine over sockets that are not there; the binary under strace. Never learns how
+//! long anything takes.
 
 mod allocator;
 mod deliveries;

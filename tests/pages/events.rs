@@ -1,5 +1,5 @@
-//! The smallest page: two bare EventSources, which resume by themselves. And what a browser makes of every kind of line
-//! that we write to one.
+//! The smallest page: two bare EventSources, which resume by themselves. And what a browser makes
+//! of every kind of line that we write to one.
 
 use crate::browser::Browser;
 use crate::server::{Config, Server};

@@ -1,4 +1,5 @@
-//! What holds for all our pages: they lead somewhere, fit a phone, complain of nothing, and look like their pictures.
+//! What holds for all our pages: they lead somewhere, fit a phone, complain of nothing, and look
+//! like their pictures.
 
 use std::path::PathBuf;
 

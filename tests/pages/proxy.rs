@@ -1,5 +1,5 @@
-//! A proxy as they are found in hotels and offices: it knows no WebSocket, and keeps an answer back until it is
-//! complete, which a stream never is.
+//! A proxy as they are found in hotels and offices: it knows no WebSocket, and keeps an answer back
+//! until it is complete, which a stream never is.
 //!
 //! Knows: heads, and which transport a request names. Never learns what the bodies say.
 

@@ -1,7 +1,7 @@
 //! The real server, as a process of its own: started, killed, started again.
 //!
-//! Knows: how `encke` is called, the first line that it prints, how to publish and to count. Never learns what
-//! is on its pages.
+//! Knows: how `encke` is called, the first line that it prints, how to publish and to count. Never
+//! learns what is on its pages.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

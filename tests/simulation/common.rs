@@ -1,4 +1,5 @@
-//! What is shared with the tests of the binary: how a client reads what it is told. Nothing in it needs a kernel.
+//! What is shared with the tests of the binary: how a client reads what it is told. Nothing in it
+//! needs a kernel.
 
 // A part of it is for those who have one.
 #![allow(dead_code)]

@@ -1,4 +1,5 @@
-//! The end of a world: everybody comes back and hears all; then everybody leaves, or the server does, and nothing is left.
+//! The end of a world: everybody comes back and hears all; then everybody leaves, or the server
+//! does, and nothing is left.
 //!
 //! Knows: what must hold in the end. Never throws dice.
 

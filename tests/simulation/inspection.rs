@@ -1,7 +1,7 @@
 //! An inspection: somebody asks in every way what is in a channel, and compares.
 //!
-//! It happens between two acts, while nothing else does. So every answer can be told beforehand: from the others, and
-//! where nothing was ever dropped, from all that was said.
+//! It happens between two acts, while nothing else does. So every answer can be told beforehand:
+//! from the others, and where nothing was ever dropped, from all that was said.
 //!
 //! Knows: requests and what they must be answered. Never learns what subscribers were told.
 

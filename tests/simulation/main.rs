@@ -1,9 +1,10 @@
 //! The simulation: thousands of worlds in which everything goes wrong, and no message is lost in silence.
 //!
-//! The real engine runs over wires that are not there, in a time that somebody makes up. A seed makes a script: who
-//! comes, over which transport, how slowly he reads, when his connection breaks and in which way, what is published,
-//! when the clock is set and when the server sleeps. Every subscriber keeps a record of what it is told, and the record
-//! is held against what was said. docs/simulation.md tells more.
+//! The real engine runs over wires that are not there, in a time that somebody makes up. A seed
+//! makes a script: who comes, over which transport, how slowly he reads, when his connection breaks
+//! and in which way, what is published, when the clock is set and when the server sleeps. Every
+//! subscriber keeps a record of what it is told, and the record is held against what was said.
+//! docs/simulation.md tells more.
 //!
 //! | variable | means |
 //! |---|---|

@@ -1,8 +1,9 @@
 //! The record: what was said, what each subscriber was told, and whether that is right.
 //!
-//! What must hold: every subscriber hears each message of its channels behind its cursor exactly once, in the order of
-//! the ids, or is told of a gap that covers it; and where nothing is ever dropped or deleted, no gap is told. The record is
-//! read when an audit comes, with everything known that was published by then.
+//! What must hold: every subscriber hears each message of its channels behind its cursor exactly
+//! once, in the order of the ids, or is told of a gap that covers it; and where nothing is ever
+//! dropped or deleted, no gap is told. The record is read when an audit comes, with everything
+//! known that was published by then.
 //!
 //! Knows: ids, texts, channels. Never learns how either travelled.
 

@@ -1,10 +1,10 @@
 //! A script: what happens in one run, as a list.
 //!
-//! A seed makes a script, and a script makes a run: nothing is decided by dice while it runs. So a script that
-//! fails can be cut down, piece by piece, as long as what is left still fails.
+//! A seed makes a script, and a script makes a run: nothing is decided by dice while it runs. So a
+//! script that fails can be cut down, piece by piece, as long as what is left still fails.
 //!
-//! An act names its actor by a number that is taken modulo how many there are, and does nothing where it makes no
-//! sense. So every part of a script is a script.
+//! An act names its actor by a number that is taken modulo how many there are, and does nothing
+//! where it makes no sense. So every part of a script is a script.
 //!
 //! Knows: what may happen. Never learns what comes of it.
 

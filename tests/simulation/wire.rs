@@ -1,9 +1,9 @@
 //! A wire: both ends of a connection, with a kernel in between that exists only here.
 //!
-//! What a client sends arrives in pieces, when somebody lets it. What the server writes waits in a buffer of
-//! a certain size until the client reads; a write that does not fit is cut short or blocks. The server hears of
-//! changes once, as from an edge-triggered epoll, and never of what did not change: whoever forgets an
-//! edge, waits for ever.
+//! What a client sends arrives in pieces, when somebody lets it. What the server writes waits in a
+//! buffer of a certain size until the client reads; a write that does not fit is cut short or
+//! blocks. The server hears of changes once, as from an edge-triggered epoll, and never of what did
+//! not change: whoever forgets an edge, waits for ever.
 //!
 //! Knows: bytes, edges. Never learns HTTP.
 

@@ -1,7 +1,7 @@
 //! The crowd: all subscribers of one worker, and their sockets.
 //!
-//! What is due is worked out from the plan alone: a server that is slow to accept does not slow the ramp, and one
-//! that is slow to answer does not slow the churn.
+//! What is due is worked out from the plan alone: a server that is slow to accept does not slow the
+//! ramp, and one that is slow to answer does not slow the churn.
 //!
 //! Knows: sockets, moments. Never learns what the bytes mean.
 

@@ -1,8 +1,8 @@
 //! A worker: one process, one thread, one loop.
 //!
-//! A process may have only so many descriptors, and a core can hear only so much; so the load is spread over
-//! several. Each takes orders on its standard input and reports on its standard output. It ends when it is told to,
-//! and when the one who gives the orders is gone.
+//! A process may have only so many descriptors, and a core can hear only so much; so the load is
+//! spread over several. Each takes orders on its standard input and reports on its standard output.
+//! It ends when it is told to, and when the one who gives the orders is gone.
 //!
 //! Knows: the loop. Never learns what its part is about.
 

@@ -1,7 +1,7 @@
 //! A subscriber: what it has heard, and what the bytes that come mean to it.
 //!
-//! Knows: answers, stamps, marks, order. Never learns how bytes come or go: it is handed what was read, and says
-//! what is to be done.
+//! Knows: answers, stamps, marks, order. Never learns how bytes come or go: it is handed what was
+//! read, and says what is to be done.
 
 use super::super::answer::{self, Answer, Heard, Nonsense};
 use super::super::marks::{Capture, Mark, Value};

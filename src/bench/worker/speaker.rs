@@ -1,8 +1,9 @@
 //! The publisher: says each message when it is due, whatever became of those before.
 //!
-//! A message goes out over a connection that has nothing to wait for; if there is none, over a new one; if there are
-//! enough of them, behind the request that has the fewest before it. So an answer that takes long delays nobody, and
-//! if a message is late all the same, its latency is counted from when it was due.
+//! A message goes out over a connection that has nothing to wait for; if there is none, over a new
+//! one; if there are enough of them, behind the request that has the fewest before it. So an answer
+//! that takes long delays nobody, and if a message is late all the same, its latency is counted
+//! from when it was due.
 //!
 //! Knows: requests, answers, moments. Never learns who listens.
 

@@ -1,4 +1,5 @@
-//! Limits: each at its last value that is served and at the first that is not, in a time that is made up.
+//! Limits: each at its last value that is served and at the first that is not, in a time that is
+//! made up.
 
 use super::channels::{HANDSHAKE, frames, post};
 use super::*;

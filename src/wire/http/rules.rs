@@ -1,4 +1,5 @@
-//! The rules for requests, one test each: what a client may send, and what it is told if it sends something else.
+//! The rules for requests, one test each: what a client may send, and what it is told if it sends
+//! something else.
 //!
 //! Every head is scanned in one piece and byte by byte, and must come out the same; then it is parsed.
 

@@ -1,4 +1,5 @@
-//! The rules for frames, one test each: what a client may send, and what it is told if it sends something else.
+//! The rules for frames, one test each: what a client may send, and what it is told if it sends
+//! something else.
 //!
 //! Whatever is read here is read in one piece and byte by byte, and must come out the same.
 
