@@ -55,6 +55,8 @@ pub(super) struct Record {
     pub(super) idle_s: f64,
     pub(super) speak: Usage,
     pub(super) speak_s: f64,
+    /// The same, until the last delivery: the time to which `speak` belongs.
+    pub(super) served_s: f64,
     /// What each worker used of a core meanwhile, the publisher's last.
     pub(super) shares: Vec<f64>,
     /// How long all of them together were ready to run and had no core.
@@ -196,6 +198,7 @@ impl Conductor<'_> {
         })?;
         self.linger()?;
         self.record.speak = self.usage().since(&used);
+        self.record.served_s = (mono_us() - from) as f64 / 1e6;
         Ok(())
     }
 

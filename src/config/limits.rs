@@ -150,7 +150,18 @@ const BUDGETED_MIN: usize = 4;
 /// No size may exceed this: lengths and offsets are kept in 32 bits.
 const BYTES_MOST: usize = 1 << 30;
 
+/// How much longer a text can be in JSON: each byte as `\u001f`. So the longest message fits, whatever is in it.
+const ESCAPED: usize = 6;
+
+/// What a WebSocket's command may have beside the message's text: names, a type, a ref.
+const COMMAND_BYTES: usize = 16 << 10;
+
 impl Limits {
+    /// The longest command that a WebSocket may send, in bytes.
+    pub fn command_bytes_max(&self) -> usize {
+        ESCAPED * self.message_bytes_max + COMMAND_BYTES
+    }
+
     /// Refuses limits with which nothing would work.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_times()?;
@@ -202,7 +213,7 @@ impl Limits {
             check_size("limits: ", key, bytes, least)?;
         }
         // Sums of many lengths, each of which has 32 bits: these two have no upper bound.
-        let largest = self.head_bytes_max.max(self.message_bytes_max).max(self.bulk_bytes_max);
+        let largest = self.head_bytes_max.max(self.command_bytes_max()).max(self.bulk_bytes_max);
         check_least(
             "limits: ",
             "connection-budget-bytes-max",
@@ -255,7 +266,8 @@ pub(super) fn check_least(place: &str, key: &str, found: usize, least: usize) ->
         "head-bytes-max" => ", target-bytes-max: the target is part of the head",
         "history-bytes-max" => ", message-bytes-max: else a message could be gone before it is sent",
         "connection-budget-bytes-max" => {
-            ", 4 times the largest of head-, message- and bulk-bytes-max: else one request alone could be too much"
+            ", 4 times the largest of a head, a bulk and a WebSocket's command (6 times message-bytes-max): \
+             else one of them alone could be too much"
         }
         "history-budget-bytes-max" => ", history-bytes-max: else no channel could fill its own history",
         _ => "",

@@ -220,8 +220,15 @@ impl<S: Socket> Engine<S> {
         if let Err(refusal) = self.check_not_deaf() {
             return self.refuse(index, refusal);
         }
-        match self.hub.delete(&channel, self.crowd.now) {
+        // The last word in a channel is a message like any other.
+        let now = self.crowd.now;
+        if let Err(refusal) = self.crowd.addresses.may_publish(index, 1, now) {
+            self.crowd.stats.rate_limited += 1;
+            return self.refuse(index, refusal);
+        }
+        match self.hub.delete(&channel, now) {
             Some(id) => {
+                self.crowd.addresses.has_published(index, 1, now);
                 let mut json = b"{\"id\":".to_vec();
                 text::decimal(id, &mut json);
                 json.extend_from_slice(b",\"channel\":");

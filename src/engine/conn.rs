@@ -127,6 +127,8 @@ pub(super) enum Mark {
     Queued,
     /// It is buried at the end of this turn.
     Dead,
+    /// It is among those whose peers have closed their half.
+    Halved,
     /// A poll's answer has begun.
     Begun,
     /// The subscription ends with one answer.

@@ -8,12 +8,15 @@
 //! Knows: who, and in which order. Never learns what they listen to.
 
 use super::Engine;
-use super::conn::Socket;
+use super::conn::{Mark, Socket};
 use super::crowd::Crowd;
 use super::stats::Hangup;
 
 /// How long a silent stream whose peer closed its half is kept, in milliseconds.
 const HALF_CLOSED_MS: u64 = 5_000;
+
+/// Those who are gone are taken off the list when they are the majority, and this many.
+const STALE_MIN: usize = 64;
 
 /// Who is parted from at most when the process is out of descriptors: as many as can be accepted in a turn.
 const ROOM_AT_ONCE: usize = 256;
@@ -27,9 +30,12 @@ impl<S: Socket> Engine<S> {
         }
         let crowd = &mut self.crowd;
         crowd.arm_in(index, HALF_CLOSED_MS);
-        // All have the same grace, so whoever is gone is soon in front.
-        while crowd.halves.front().is_some_and(|&id| crowd.find(id).is_none()) {
-            crowd.halves.pop_front();
+        if crowd[index].marks.set(Mark::Halved) {
+            return;
+        }
+        if crowd.halves.len() >= 2 * crowd.len() + STALE_MIN {
+            let halves = std::mem::take(&mut crowd.halves);
+            crowd.halves = halves.into_iter().filter(|&id| crowd.find(id).is_some()).collect();
         }
         crowd.halves.push_back(crowd.id(index));
     }

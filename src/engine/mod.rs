@@ -173,8 +173,9 @@ impl<S: Socket> Engine<S> {
     pub fn accept(&mut self, socket: S, peer: Option<IpAddr>, now: Now) -> bool {
         self.crowd.tell_time(now);
         let most = self.crowd.limits.connections_max as usize;
-        let full = self.crowd.living() >= most && !self.crowd.part_from_a_half();
         let room = self.crowd.addresses.room_for(peer);
+        let may_stay = room == Room::Free && !self.closing;
+        let full = self.crowd.living() >= most && !(may_stay && self.crowd.part_from_a_half());
         if full || self.closing {
             self.crowd.stats.turned_away += 1;
         } else if room != Room::Free {

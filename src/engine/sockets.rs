@@ -24,12 +24,6 @@ use super::stats::Hangup;
 /// What `/lab/echo` takes: the largest message of the test suites it is there for.
 const LAB_LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 1 << 20 };
 
-/// How much longer a text can be in JSON: each byte as `\u001f`. So the longest message fits, whatever is in it.
-const ESCAPED: usize = 6;
-
-/// What a command may have beside the message's text: names, a type, a ref.
-const COMMAND_BYTES: usize = 16 * 1024;
-
 impl<S: Socket> Engine<S> {
     pub(super) fn begin_echo(&mut self, index: u32, accept: Accept) {
         self.draft.clear();
@@ -44,13 +38,10 @@ impl<S: Socket> Engine<S> {
     pub(super) fn serve_frames(&mut self, index: u32, bytes: &[u8], kept: &mut Option<Box<Reader>>) -> usize {
         let limits = match self.crowd[index].phase {
             Phase::Echo => LAB_LIMITS,
-            _ => Limits {
-                message_bytes_max: ESCAPED * self.crowd.limits.message_bytes_max + COMMAND_BYTES,
-                ..Limits::default()
-            },
+            _ => Limits { message_bytes_max: self.crowd.limits.command_bytes_max(), ..Limits::default() },
         };
-        let is_new = kept.is_none();
         let mut reader = kept.take().unwrap_or_default();
+        let is_new = reader.held_bytes() == 0;
         let mut at = 0;
         while at < bytes.len() {
             if !matches!(self.crowd[index].phase, Phase::Subscribed(_) | Phase::Echo)

@@ -8,7 +8,7 @@
 //!
 //! Knows: paths, descriptors, files. Never learns who asks for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,6 +40,8 @@ pub(super) struct Folder {
     follows_links: bool,
     file_bytes_max: usize,
     read: Kept,
+    /// Files of which the log says already that they cannot be served: as many as there are such files.
+    complained: HashSet<String>,
     beneath: Box<dyn Shelf>,
 }
 
@@ -86,7 +88,7 @@ impl Folder {
         })?;
         let follows_links = openat2(&root, ".", flags, Mode::empty(), ResolveFlags::BENEATH).is_ok();
         let read = Kept::new(file_bytes_max.saturating_mul(LARGEST_KEPT));
-        Ok(Folder { root, follows_links, file_bytes_max, read, beneath })
+        Ok(Folder { root, follows_links, file_bytes_max, read, complained: HashSet::new(), beneath })
     }
 
     /// The page in a file, or `None` if there is no such file in the directory.
@@ -95,27 +97,37 @@ impl Folder {
         if let Some(page) = self.read.page(path, version) {
             return Ok(Some(page));
         }
-        let too_large = || {
-            log::warn!(file = path, bytes = version.bytes; "too large to be served; see static-file-bytes-max");
-            Refusal::new(404, "the file is larger than this server serves")
-        };
         if version.bytes > self.file_bytes_max as u64 {
-            return Err(too_large());
+            return Err(self.too_large(path));
         }
         let mut content = Vec::with_capacity(version.bytes as usize + 1);
         // It may be growing: one byte more than allowed is enough to know.
         match file.take(self.file_bytes_max as u64 + 1).read_to_end(&mut content) {
-            Ok(bytes) if bytes > self.file_bytes_max => return Err(too_large()),
+            Ok(bytes) if bytes > self.file_bytes_max => return Err(self.too_large(path)),
             Ok(_) => {}
-            Err(error) => return Err(unreadable(path, &error)),
+            Err(error) => return Err(self.unreadable(path, &error)),
         }
         let page = Page::new(media_type(path), Frame::from(content), false);
         self.read.keep(path, version, page.clone());
         Ok(Some(page))
     }
 
+    fn too_large(&mut self, path: &str) -> Refusal {
+        if self.complained.insert(path.to_owned()) {
+            log::warn!(file = path; "too large to be served; see static-file-bytes-max");
+        }
+        Refusal::new(404, "the file is larger than this server serves")
+    }
+
+    fn unreadable(&mut self, path: &str, error: &io::Error) -> Refusal {
+        if self.complained.insert(path.to_owned()) {
+            log::warn!(file = path, error:% = error; "cannot be read");
+        }
+        Refusal::new(404, "the file cannot be read; the server's log says why")
+    }
+
     /// Opens a regular file beneath the directory. Never waits, as it would for the other end of a pipe.
-    fn open(&self, path: &str) -> Result<Option<(File, Version)>, Refusal> {
+    fn open(&mut self, path: &str) -> Result<Option<(File, Version)>, Refusal> {
         let opened =
             if self.follows_links { open_beneath(&self.root, path) } else { open_plain(&self.root, path) };
         let file = match opened {
@@ -126,9 +138,13 @@ impl Folder {
             ) => {
                 return Ok(None);
             }
-            Err(errno) => return Err(unreadable(path, &errno.into())),
+            // The file may well be there: whoever asks again later gets it.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => {
+                return Err(Refusal::new(503, "the server is out of descriptors or memory; try again later"));
+            }
+            Err(errno) => return Err(self.unreadable(path, &errno.into())),
         };
-        let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+        let metadata = file.metadata().map_err(|error| self.unreadable(path, &error))?;
         Ok(metadata.is_file().then(|| {
             let version = Version {
                 device: metadata.dev(),
@@ -166,11 +182,6 @@ fn open_plain(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
         at = Some(openat(from, name, flags, Mode::empty())?);
     }
     openat(at.as_ref().unwrap_or(root).as_fd(), file, FILE | OFlags::NOFOLLOW, Mode::empty())
-}
-
-fn unreadable(path: &str, error: &io::Error) -> Refusal {
-    log::warn!(file = path, error:% = error; "cannot be read");
-    Refusal::new(404, "the file cannot be read; the server's log says why")
 }
 
 impl Shelf for Folder {

@@ -133,9 +133,10 @@ impl Reactor {
         }
     }
 
-    fn accept(&mut self, now: Now) {
+    /// Takes who has come, as far as one turn goes. Returns whether more may be taken at once.
+    fn accept(&mut self, now: Now) -> bool {
         if !self.acceptable || self.starved_until.is_some_and(|until| now.mono_us < until) {
-            return;
+            return false;
         }
         self.acceptable = false;
         for i in 0..self.listeners.len() {
@@ -147,13 +148,17 @@ impl Reactor {
                 match self.listeners[i].accept() {
                     Ok((stream, peer)) => self.welcome(stream, peer, now),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if is_starvation(&error) => return self.starve(&error, now),
+                    Err(error) if is_starvation(&error) => {
+                        self.starve(&error, now);
+                        return false;
+                    }
                     // A client that gave up before it was accepted.
                     Err(error) => log::debug!(error:% = error; "not accepted"),
                 }
             }
         }
         self.starved_until = None;
+        self.acceptable
     }
 
     fn welcome(&mut self, mut stream: Stream, peer: Option<std::net::IpAddr>, now: Now) {
@@ -163,7 +168,10 @@ impl Reactor {
             Ok(()) => {
                 self.engine.accept(stream, peer, now);
             }
-            Err(error) => log::warn!(error:% = error; "not accepted: epoll refuses it"),
+            Err(error) if self.may_complain(now) => {
+                log::warn!(error:% = error; "not accepted: epoll refuses it")
+            }
+            Err(_) => {}
         }
     }
 
@@ -175,11 +183,19 @@ impl Reactor {
             // Descriptors are free again when this turn is over.
             return;
         }
-        if self.complained_at.is_none_or(|at| now.mono_us - at >= COMPLAINT_US) {
+        if self.may_complain(now) {
             log::warn!(error:% = error, connections = self.engine.connections(); "cannot accept; serving those that are there");
-            self.complained_at = Some(now.mono_us);
         }
         self.starved_until = Some(now.mono_us + STARVED_RETRY_US);
+    }
+
+    /// Whether the log has not been told lately.
+    fn may_complain(&mut self, now: Now) -> bool {
+        let may = self.complained_at.is_none_or(|at| now.mono_us - at >= COMPLAINT_US);
+        if may {
+            self.complained_at = Some(now.mono_us);
+        }
+        may
     }
 
     /// The first signal ends the server politely, the second at once.
@@ -194,8 +210,9 @@ impl Reactor {
             log::info!(signal = signal, connections = self.engine.connections(); "told to stop");
             self.stopping = true;
             self.acceptable = true;
-            for _ in 0..LAST_ACCEPTS {
-                self.accept(now);
+            let mut rounds = 0;
+            while rounds < LAST_ACCEPTS && self.accept(now) {
+                rounds += 1;
             }
             self.acceptable = false;
             self.listeners.clear();

@@ -448,7 +448,7 @@ fn server_report(server: &Server, record: &Record) -> ServerReport {
         pids: server.pids().to_vec(),
         cpu_user_s: user_us as f64 / 1e6,
         cpu_system_s: system_us as f64 / 1e6,
-        cpu_share: rounded((user_us + system_us) as f64 / 1e6 / record.speak_s.max(0.001)),
+        cpu_share: rounded((user_us + system_us) as f64 / 1e6 / record.served_s.max(0.001)),
         cpu_us_per_delivery: each((user_us + system_us) as f64, heard, true),
         voluntary_switches,
         involuntary_switches,

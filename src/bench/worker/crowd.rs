@@ -378,7 +378,7 @@ impl Crowd {
         }
         if now_us >= self.slow_us {
             self.slow_us = now_us + SLOW_EVERY_US;
-            let share = self.view.plan.slow_bytes_per_s * SLOW_EVERY_US / 1_000_000;
+            let share = self.view.plan.slow_bytes_per_s.saturating_mul(SLOW_EVERY_US) / 1_000_000;
             for at in self.slow.clone() {
                 if self.seats[at].stage == Stage::Listening {
                     self.read(at, share.max(1) as usize, false);

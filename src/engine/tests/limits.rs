@@ -272,6 +272,7 @@ fn an_address_publishes_so_much_a_second_in_whatever_way() {
         post("/channels/a", "x"),
         post("/channels/a,b", "x"),
         bulk(LINE),
+        "DELETE /channels/a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         get("/backend.php?msg=x"),
         "POST /backend.php HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: 5\r\n\r\nmsg=x"
@@ -422,7 +423,12 @@ fn nearly_full_no_message_in_pieces_is_begun() {
     say(&mut world, 0);
     assert!(!sockets[0].has_ended());
     let uploads: Vec<Client> = (0..8).map(|_| upload(&mut world, 10_000)).collect();
-    say(&mut world, 1);
+    // Its first bytes came before: they said nothing about a length.
+    let [first, rest @ ..] = &fragment(100)[..] else { unreachable!("a frame has bytes") };
+    for part in [&[*first][..], rest] {
+        sockets[1].line.borrow_mut().up.extend(part);
+        world.tell(&sockets[1], Readiness { readable: true, ..Readiness::default() });
+    }
     let said = std::mem::take(&mut sockets[1].line.borrow_mut().down);
     assert_eq!(said[2..4], 1013u16.to_be_bytes());
     assert!(sockets[1].has_ended() && !sockets[0].has_ended());
@@ -510,4 +516,40 @@ fn out_of_descriptors_all_who_closed_their_half_make_room() {
     world.settle();
     assert_eq!([true, true, false], [0, 1, 2].map(|n| streams[n].is_gone()));
     assert!(!world.engine.starved(), "nobody is left who could");
+}
+
+#[test]
+fn whoever_may_not_stay_takes_nobodys_place() {
+    let limits = Limits { connections_max: 2, connections_per_address_max: 1, ..Limits::default() };
+    let mut world = World::new(limits);
+    let here = Some([192, 0, 2, 1].into());
+    let streams = [here, Some([192, 0, 2, 2].into())].map(|peer| {
+        let stream = world.connect_from(peer);
+        world.send(&stream, &get("/channels/a?as=ndjson"));
+        stream
+    });
+    streams.iter().for_each(|stream| world.close(stream));
+    let refused = world.connect_from(here);
+    world.send(&refused, &get("/healthz"));
+    assert!([429, 503].contains(&status(&refused.read())));
+    assert!(streams.iter().all(|stream| !stream.is_gone()));
+}
+
+#[test]
+fn one_that_only_reads_is_on_the_list_once_however_often_it_is_looked_at() {
+    let mut world = World::roomy();
+    let reader = world.ask(&get("/channels/a?as=ndjson"));
+    reader.line.borrow_mut().room = 100;
+    world.close(&reader);
+    for n in 0..500 {
+        world.say("a", &format!("{n} {}", "x".repeat(200)));
+        world.make_room(&reader, 150);
+        let passing = world.ask(&get("/channels/b?as=ndjson"));
+        world.close(&passing);
+        passing.line.borrow_mut().reset = true;
+        world.say("b", "is anybody there?");
+    }
+    assert!(!reader.is_gone());
+    let listed = world.engine.crowd.halves.len();
+    assert!(listed < 200, "{listed} on the list of those who closed their half");
 }
