@@ -352,7 +352,8 @@ mod tests {
         assert_eq!(
             complaint(|limits| limits.connection_budget_bytes_max = (4 << 20) - 1),
             "limits: connection-budget-bytes-max is 4194303; it must be at least 4194304, 4 times the largest \
-             of head-, message- and bulk-bytes-max: else one request alone could be too much"
+             of a head, a bulk and a WebSocket's command (6 times message-bytes-max): else one of them alone \
+             could be too much"
         );
         let roomy = Limits {
             history_budget_bytes_max: 64 << 30,

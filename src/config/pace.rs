@@ -35,6 +35,9 @@ pub struct Pace {
     pub fired_per_turn: usize,
     /// Connections looked at again before the reactor looks at its sockets.
     pub again_per_turn: usize,
+    /// Things that a debug build looks at after each door, on average, to see whether what must hold holds. 0: none,
+    /// for tests that count what the engine itself does.
+    pub inspected_per_door: usize,
 }
 
 impl Default for Pace {
@@ -51,6 +54,7 @@ impl Default for Pace {
             reads_per_turn: 4,
             fired_per_turn: 1_024,
             again_per_turn: 256,
+            inspected_per_door: 256,
         }
     }
 }

@@ -13,9 +13,6 @@ use super::conn::{Conn, Mark, Phase, Socket};
 use super::crowd::Crowd;
 use super::timers::TICK_MS;
 
-/// Things that are looked at per door, on average.
-const SHARE: usize = 256;
-
 /// When to look again.
 #[derive(Default)]
 pub(super) struct Inspector {
@@ -26,7 +23,8 @@ pub(super) struct Inspector {
 impl<S: Socket> Engine<S> {
     pub(super) fn check_invariants(&mut self) {
         self.inspector.doors += 1;
-        if self.inspector.doors * SHARE < self.crowd.len() + self.hub.size() {
+        let share = self.pace.inspected_per_door;
+        if share == 0 || self.inspector.doors * share < self.crowd.len() + self.hub.size() {
             return;
         }
         self.inspector.doors = 0;

@@ -244,6 +244,7 @@ fn pace(dice: &mut Dice) -> Pace {
         reads_per_turn: 1 + dice.below(3),
         fired_per_turn: 1 + dice.below(4),
         again_per_turn: 1 + dice.below(4),
+        ..Pace::default()
     }
 }
 
