@@ -223,7 +223,7 @@ fn beyond_its_rate_an_address_is_told_when_to_go_on() {
 fn at_its_budget_it_refuses_uploads_and_then_lives_on() {
     let server = Setup::default()
         .limit("bulk-bytes-max", "\"64KiB\"")
-        .limit("connection-budget-bytes-max", "\"512KiB\"")
+        .limit("connection-budget-bytes-max", "\"2MiB\"")
         .start();
     let mut client = Client::connect(&server);
     let mut reader = seated(&server, "a");
@@ -236,7 +236,7 @@ fn at_its_budget_it_refuses_uploads_and_then_lives_on() {
         number(&stats_on(&mut client), "uploads_refused") >= 3
     });
     let stats = stats_on(&mut client);
-    assert!((300_000..=512 * 1024).contains(&number(&stats, "held_bytes")), "{stats}");
+    assert!((1_200_000..=2 << 20).contains(&number(&stats, "held_bytes")), "{stats}");
     // Somebody who asks first is told at once, and those who need no room do not notice.
     let mut asking = Client::connect(&server);
     asking.send(head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"));
