@@ -34,6 +34,13 @@ pub enum Way {
     Websocket,
 }
 
+impl Way {
+    /// Whether nothing that the client could still say means anything.
+    pub fn is_one_way(self) -> bool {
+        matches!(self, Way::Events | Way::Ndjson | Way::Iframe)
+    }
+}
+
 const WAYS: [Way; 5] = [Way::Events, Way::Ndjson, Way::Iframe, Way::Poll, Way::Websocket];
 
 /// Where a subscription begins.
@@ -158,6 +165,10 @@ pub enum Act {
     },
     /// Everybody who can reads all there is, and must then have heard everything.
     Audit,
+    /// Somebody comes for whom the process has no descriptor.
+    Starve,
+    /// The server is told to stop. Whatever is left of the script happens while it leaves.
+    Stop,
 }
 
 /// What happens behind an act before the next.
@@ -196,8 +207,23 @@ impl Script {
             let act = act(dice);
             if is_calm { act.calmed() } else { act }
         };
-        let acts = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
-        Script { seed, subscribers, settings, is_calm, is_shut_down: dice.once_in(6), acts }
+        let mut acts: Vec<(Act, Then)> = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
+        if !is_calm && dice.once_in(6) {
+            acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice)));
+        }
+        Script { seed, subscribers, settings, is_calm, is_shut_down: dice.once_in(4), acts }
+    }
+
+    /// Whether something may be refused to somebody because of what he, or all together, hold or say.
+    pub fn is_bound(&self) -> bool {
+        let limits = &self.settings.limits;
+        limits.connection_budget_bytes_max < 1 << 28 || self.has_addresses()
+    }
+
+    /// Whether it matters where somebody comes from.
+    pub fn has_addresses(&self) -> bool {
+        let limits = &self.settings.limits;
+        limits.connections_per_address_max > 0 || limits.publish_rate_max > 0
     }
 
     /// Whether nothing is ever dropped from a history, by these settings.
@@ -220,7 +246,7 @@ impl Act {
             }
             Act::End { who, .. } => Act::Read { who, bytes: usize::MAX },
             Act::Change { .. } | Act::Delete { .. } | Act::Babble { .. } | Act::Chat { .. } => Act::Audit,
-            Act::Inspect { .. } => Act::Audit,
+            Act::Inspect { .. } | Act::Starve => Act::Audit,
             act => act,
         }
     }
@@ -248,7 +274,7 @@ fn pace(dice: &mut Dice) -> Pace {
 }
 
 fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
-    let roomy = is_calm || dice.once_in(2);
+    let roomy = dice.once_in(2);
     let mut limits = Limits {
         connections_max: if !is_calm && dice.once_in(6) {
             subscribers as u32
@@ -267,6 +293,9 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         unsent_bytes_max: dice.one_of(&[200, 65_536]),
         ..Limits::default()
     };
+    if !is_calm && dice.once_in(4) {
+        bound(dice, subscribers, &mut limits);
+    }
     if !roomy && dice.once_in(2) {
         limits.history_budget_bytes_max = limits.history_bytes_max.min(20_000);
         limits.history_bytes_max = limits.history_bytes_max.min(20_000);
@@ -294,6 +323,21 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         pace: pace(dice),
         ..Settings::default()
     }
+}
+
+/// Little room: for all connections together, for those that come from one address, and for what one may say.
+fn bound(dice: &mut Dice, subscribers: usize, limits: &mut Limits) {
+    let budget = dice.one_of(&[3_000, 8_000, 30_000, 1 << 28]);
+    // A fourth of it is the largest thing that anybody may send.
+    let largest = budget / 4;
+    limits.connection_budget_bytes_max = budget;
+    limits.target_bytes_max = limits.target_bytes_max.min(largest);
+    limits.head_bytes_max = limits.head_bytes_max.min(largest);
+    limits.message_bytes_max = limits.message_bytes_max.min(largest);
+    limits.bulk_bytes_max = limits.bulk_bytes_max.min(largest);
+    limits.connections_per_address_max = dice.one_of(&[0, 2, subscribers as u32]);
+    limits.publish_rate_max = dice.one_of(&[0, 1, 20]);
+    limits.publish_burst_max = dice.one_of(&[0, 3]);
 }
 
 fn act(dice: &mut Dice) -> Act {
@@ -342,6 +386,7 @@ fn act(dice: &mut Dice) -> Act {
         92 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         93 => Act::SetClock { seconds: dice.one_of(&[-86_400, -5, 5, 86_400]) },
         94..97 => Act::Audit,
+        98 => Act::Starve,
         97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         _ => Act::Read { who, bytes: usize::MAX },
     }
