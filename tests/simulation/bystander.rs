@@ -74,7 +74,7 @@ impl Asker {
                     log.deleted(channel, json["id"].as_u64().ok_or("a last word without id")?)?;
                 }
                 (Asked::Delete(_), 404) | (_, 408 | 503) => {}
-                (_, 429) if log.is_bound => {}
+                (_, 413 | 429) if log.is_bound => {}
                 (asked, status) => return Err(format!("{asked:?} was answered {status}")),
             }
         }

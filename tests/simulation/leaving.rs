@@ -55,15 +55,17 @@ impl World {
         let is_poll = |who: &usize| self.subscribers[*who].way == Way::Poll;
         let wide = self.streams();
         let (polls, listeners): (Vec<usize>, Vec<usize>) = there.into_iter().partition(is_poll);
-        let is_owed = |who: &usize| self.subscribers[*who].waits && self.capacity(*who) >= WIDE;
-        let polls = polls.into_iter().filter(is_owed).collect();
+        let polls = polls.into_iter().filter(|&who| self.is_owed_an_answer(who)).collect();
         self.leaving = Some(Leaving { since_us: self.now.mono_us, listeners, polls, wide });
         self.engine.shut_down(self.now);
         Ok(())
     }
 
-    fn capacity(&self, who: usize) -> usize {
-        self.subscribers[who].line.as_ref().map_or(0, |line| line.borrow().capacity)
+    /// Whether a poll has asked, and was not turned away at the door.
+    fn is_owed_an_answer(&self, who: usize) -> bool {
+        let line = self.subscribers[who].line.as_ref().map(|line| line.borrow());
+        let can_hear = line.is_some_and(|line| line.capacity >= WIDE && !line.is_closed());
+        self.subscribers[who].waits && can_hear
     }
 
     /// Whether nothing may be accepted any more, because nobody would be left to hear it.

@@ -18,6 +18,9 @@ pub const CHANNELS: [&str; 8] = ["a", "b", "c", "gathers", "parts", "latest", "b
 /// So many of them, the first, are open to everybody. The last two tick.
 pub const PUBLIC: usize = 7;
 
+/// Where whoever is too slow is parted from.
+pub const PARTS: usize = 4;
+
 /// Where only the newest message is of interest.
 pub const LATEST: usize = 5;
 

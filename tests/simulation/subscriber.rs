@@ -6,7 +6,7 @@ use crate::common::frames::{self, UPGRADE};
 use crate::common::{Hearing, News, Told, Transport, find};
 
 use super::record::{Entry, Log, Record, Set};
-use super::script::{Before, CHANNELS, Start, Way};
+use super::script::{Before, CHANNELS, PARTS, Start, Way};
 use super::wire::Line;
 
 /// The first byte of a close frame.
@@ -369,8 +369,13 @@ impl Subscriber {
         self.gaps += u64::from(matches!(entry, Entry::Gap(..)));
         let is_news = matches!(entry, Entry::Heard(..) | Entry::Gap(..) | Entry::Tick(..));
         self.is_empty &= !is_news;
+        // What one hears who comes too late for a channel that does not wait is part of the answer's beginning.
+        let is_greeting =
+            matches!((entry, self.record.entries.last()), (Entry::Gap(..), Some(Entry::Open(..))));
+        let is_greeting = is_greeting && self.channels == 1 << PARTS;
         let is_poll = self.way == Way::Poll;
-        self.deliveries += u64::from(if is_poll { matches!(told_end, Some(())) } else { is_news });
+        let is_delivery = if is_poll { matches!(told_end, Some(())) } else { is_news && !is_greeting };
+        self.deliveries += u64::from(is_delivery);
         self.record.entries.push(entry);
         Ok(())
     }
