@@ -134,6 +134,8 @@ pub(super) enum Mark {
     ForPrograms,
     /// Its last request brought what is needed to publish, if anything is.
     MayPublish,
+    /// It is among those whose peers closed their half.
+    Half,
     /// The three facts of an [`Exchange`].
     Http10,
     KeepAlive,

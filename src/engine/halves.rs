@@ -8,7 +8,7 @@
 //! Knows: who, and in which order. Never learns what they listen to.
 
 use super::Engine;
-use super::conn::Socket;
+use super::conn::{Mark, Socket};
 use super::crowd::Crowd;
 use super::stats::Hangup;
 
@@ -31,7 +31,10 @@ impl<S: Socket> Engine<S> {
         while crowd.halves.front().is_some_and(|&id| crowd.find(id).is_none()) {
             crowd.halves.pop_front();
         }
-        crowd.halves.push_back(crowd.id(index));
+        // It comes here again whenever it has read on, and then has its place already.
+        if !crowd[index].marks.set(Mark::Half) {
+            crowd.halves.push_back(crowd.id(index));
+        }
     }
 
     /// There was no descriptor, or no memory, for another connection. Returns whether there will be when the turn is over.
@@ -45,9 +48,10 @@ impl<S: Socket> Crowd<S> {
     /// Parts from the silent subscriber whose peer closed its half first, if there is one.
     pub(super) fn part_from_a_half(&mut self) -> bool {
         while let Some(id) = self.halves.pop_front() {
+            let Some(index) = self.find(id) else { continue };
+            self[index].marks.clear(Mark::Half);
             // Polls that were answered meanwhile are on their way out.
-            let silent = self.find(id).filter(|&index| self[index].is_subscriber());
-            if let Some(index) = silent {
+            if self[index].is_subscriber() {
                 self.hang_up(index, Hangup::Left);
                 return true;
             }

@@ -96,6 +96,8 @@ pub struct Holdings {
     pub held_bytes: usize,
     /// Addresses remembered.
     pub addresses: usize,
+    /// Subscribers whose peers closed their half. May count some who are gone, until the next one does.
+    pub halves: usize,
 }
 
 /// A comet server, whatever its sockets are.
@@ -277,6 +279,7 @@ impl<S: Socket> Engine<S> {
             history_bytes: self.hub.history_bytes(),
             held_bytes: self.crowd.budget.held_bytes(),
             addresses: self.crowd.addresses.len(),
+            halves: self.crowd.halves.len(),
         }
     }
 

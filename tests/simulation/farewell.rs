@@ -3,10 +3,14 @@
 //! Knows: what must hold in the end. Never throws dice.
 
 use encke::config::Limits;
+use encke::engine::Hangup;
 
 use super::script::{BEATS, CLOCK, Script, Start, Way};
 use super::wire::Line;
 use super::world::{KERNEL_PATIENCE_MS, Summary, World};
+
+/// After so long nobody waits any more for one who closed his half.
+const GRACE_MS: u64 = 10_000;
 
 /// A buffer that nobody fills.
 pub const WIDE: usize = 1 << 20;
@@ -31,8 +35,8 @@ impl World {
         self.expect_ticks()?;
         self.expect_signs_of_life()?;
         self.audit()?;
-        if script.is_calm {
-            self.count()?;
+        if script.is_calm && self.engine.stats().hangups(Hangup::Stalled) == 0 {
+            self.count(script.is_slow)?;
         }
         if script.is_shut_down {
             self.stop()?;
@@ -160,12 +164,18 @@ impl World {
     }
 
     fn expect_nothing(&mut self) -> Result<(), String> {
-        // An address that has said too much is remembered until somebody comes when it need not wait any more.
-        if let Some(line) = self.connect(WIDE) {
-            line.borrow_mut().reset(true);
-        }
+        // An address that has said too much, and those who closed their half and went, are remembered until the
+        // next one comes, closes his half, and goes.
+        let line = self.connect(WIDE).ok_or("there is no room where nobody is")?;
+        line.borrow_mut().send(b"GET /channels/a?as=ndjson HTTP/1.1\r\nHost: x\r\n\r\n");
+        line.borrow_mut().half_close();
         self.settle()?;
-        let held = self.engine.holdings();
+        self.pass(GRACE_MS, false)?;
+        let mut held = self.engine.holdings();
+        if held.halves > 1 {
+            return Err(format!("{} who closed their half are remembered, and one did", held.halves));
+        }
+        held.halves = 0;
         if held != Default::default() {
             return Err(format!(
                 "something is left when everybody is gone and everything is forgotten: {held:?}"

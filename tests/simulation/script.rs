@@ -191,6 +191,8 @@ pub struct Script {
     pub settings: Settings,
     /// Nobody is slow, nobody is cut off, and nothing is deleted: so all that is counted can be counted again.
     pub is_calm: bool,
+    /// … but some are slow, and lose nothing by it.
+    pub is_slow: bool,
     /// In the end the server is shut down, instead of left alone.
     pub is_shut_down: bool,
     pub acts: Vec<(Act, Then)>,
@@ -205,16 +207,21 @@ impl Script {
             _ => (2 + dice.below(6), 60 + dice.below(200)),
         };
         let is_calm = dice.once_in(8);
-        let settings = settings(&mut dice, subscribers, is_calm);
+        let is_slow = is_calm && dice.once_in(2);
+        let mut settings = settings(&mut dice, subscribers, is_calm);
+        if is_slow {
+            settings.limits.write_timeout_ms = 600_000;
+            keep_everything(&mut settings.limits);
+        }
         let act = |dice: &mut Dice| {
             let act = act(dice);
-            if is_calm { act.calmed() } else { act }
+            if is_calm { act.calmed(is_slow) } else { act }
         };
         let mut acts: Vec<(Act, Then)> = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
         if !is_calm && dice.once_in(6) {
             acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice)));
         }
-        Script { seed, subscribers, settings, is_calm, is_shut_down: dice.once_in(4), acts }
+        Script { seed, subscribers, settings, is_calm, is_slow, is_shut_down: dice.once_in(4), acts }
     }
 
     /// Whether something may be refused to somebody because of what he, or all together, hold or say.
@@ -241,11 +248,12 @@ impl Script {
 
 impl Act {
     /// The same without anything after which nobody can say exactly what was delivered.
-    fn calmed(self) -> Self {
+    fn calmed(self, is_slow: bool) -> Self {
         match self {
-            Act::Ask { who, way, start, is_old, .. } => {
+            Act::Ask { who, way, start, is_old, capacity, .. } => {
                 let start = if matches!(start, Start::Nonsense) { Start::Oldest } else { start };
-                Act::Ask { who, way, start, capacity: 1 << 24, arrives: usize::MAX, is_old }
+                let capacity = if is_slow { capacity } else { 1 << 24 };
+                Act::Ask { who, way, start, capacity, arrives: usize::MAX, is_old }
             }
             Act::End { who, .. } => Act::Read { who, bytes: usize::MAX },
             Act::Change { .. } | Act::Delete { .. } | Act::Babble { .. } | Act::Chat { .. } => Act::Audit,
@@ -284,11 +292,11 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         } else {
             2 * subscribers as u32 + 40
         },
-        history_messages_max: if roomy { 1_000_000 } else { dice.one_of(&[1, 3, 10, 1_000]) },
+        history_messages_max: dice.one_of(&[1, 3, 10, 1_000]),
         message_bytes_max: 4_096,
-        history_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[5_000, 12_000, 1 << 20]) },
-        history_age_ms: if roomy { 86_400_000 } else { dice.one_of(&[2_000, 60_000, 86_400_000]) },
-        history_budget_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[1 << 20, 1 << 28]) },
+        history_bytes_max: dice.one_of(&[5_000, 12_000, 1 << 20]),
+        history_age_ms: dice.one_of(&[2_000, 60_000, 86_400_000]),
+        history_budget_bytes_max: dice.one_of(&[1 << 20, 1 << 28]),
         write_timeout_ms: dice.one_of(&[5_000, 60_000]),
         idle_timeout_ms: dice.one_of(&[3_000, 75_000]),
         linger_ms: dice.one_of(&[0, 1_000]),
@@ -299,7 +307,9 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
     if !is_calm && dice.once_in(4) {
         bound(dice, subscribers, &mut limits);
     }
-    if !roomy && dice.once_in(2) {
+    if roomy {
+        keep_everything(&mut limits);
+    } else if dice.once_in(2) {
         limits.history_budget_bytes_max = limits.history_bytes_max.min(20_000);
         limits.history_bytes_max = limits.history_bytes_max.min(20_000);
     }
@@ -326,6 +336,14 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         pace: pace(dice),
         ..Settings::default()
     }
+}
+
+/// Histories that forget nothing.
+fn keep_everything(limits: &mut Limits) {
+    limits.history_messages_max = 1_000_000;
+    limits.history_bytes_max = 1 << 30;
+    limits.history_age_ms = 86_400_000;
+    limits.history_budget_bytes_max = 1 << 30;
 }
 
 /// Little room: for all connections together, for those that come from one address, and for what one may say.

@@ -275,7 +275,9 @@ impl Subscriber {
             Way::Websocket => number(b"\x03\xe9{\"retry\":", b"}"),
             _ => return Goodbye::End,
         };
-        retry.map_or(Goodbye::Nothing, Goodbye::Retry)
+        let is_said_twice = self.tail.windows(7).filter(|bytes| bytes == b"retry: ").count() > 1;
+        let is_said_twice = is_said_twice && find(&self.tail, b": encke").is_none();
+        retry.filter(|_| !is_said_twice).map_or(Goodbye::Nothing, Goodbye::Retry)
     }
 
     /// Whether it sits in all of its channels, for certain.

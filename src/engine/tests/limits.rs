@@ -510,3 +510,18 @@ fn out_of_descriptors_all_who_closed_their_half_make_room() {
     assert_eq!([true, true, false], [0, 1, 2].map(|n| streams[n].is_gone()));
     assert!(!world.engine.starved(), "nobody is left who could");
 }
+
+#[test]
+fn whoever_closed_his_half_and_reads_on_is_remembered_once() {
+    let mut world = World::roomy();
+    let stream = world.ask(&get("/channels/a?as=ndjson"));
+    world.close(&stream);
+    stream.line.borrow_mut().room = 0;
+    for _ in 0..10 {
+        world.say("a", &"x".repeat(100));
+        world.make_room(&stream, 50);
+        world.make_room(&stream, 200);
+    }
+    assert!(stream.read().contains("xxx") && !stream.is_gone());
+    assert_eq!(world.engine.holdings().halves, 1);
+}
