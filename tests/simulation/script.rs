@@ -189,6 +189,8 @@ pub struct Script {
     pub seed: u64,
     pub subscribers: usize,
     pub settings: Settings,
+    /// Most of them listen to this one channel, and most of what happens, happens there.
+    pub crowded: Option<usize>,
     /// Nobody is slow, nobody is cut off, and nothing is deleted: so all that is counted can be counted again.
     pub is_calm: bool,
     /// … but some are slow, and lose nothing by it.
@@ -213,15 +215,17 @@ impl Script {
             settings.limits.write_timeout_ms = 600_000;
             keep_everything(&mut settings.limits);
         }
+        let crowded = dice.once_in(3).then(|| dice.below(PUBLIC - 1));
         let act = |dice: &mut Dice| {
-            let act = act(dice);
+            let act = act(dice, crowded);
             if is_calm { act.calmed(is_slow) } else { act }
         };
-        let mut acts: Vec<(Act, Then)> = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
+        let mut acts: Vec<(Act, Then)> =
+            (0..acts).map(|_| (act(&mut dice), then(&mut dice, crowded))).collect();
         if !is_calm && dice.once_in(6) {
-            acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice)));
+            acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice, crowded)));
         }
-        Script { seed, subscribers, settings, is_calm, is_slow, is_shut_down: dice.once_in(4), acts }
+        Script { seed, subscribers, settings, crowded, is_calm, is_slow, is_shut_down: dice.once_in(4), acts }
     }
 
     /// Whether something may be refused to somebody because of what he, or all together, hold or say.
@@ -361,9 +365,10 @@ fn bound(dice: &mut Dice, subscribers: usize, limits: &mut Limits) {
     limits.publish_burst_max = dice.one_of(&[0, 3]);
 }
 
-fn act(dice: &mut Dice) -> Act {
+fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
+    let channel = crowded.filter(|_| !dice.once_in(4)).unwrap_or(channel);
     match dice.below(100) {
         0..12 => ask(dice, who),
         14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
@@ -433,10 +438,11 @@ fn ask(dice: &mut Dice, who: usize) -> Act {
     }
 }
 
-fn then(dice: &mut Dice) -> Then {
+fn then(dice: &mut Dice, crowded: Option<usize>) -> Then {
+    let turns = if crowded.is_some() { 8 } else { 6 };
     match dice.below(10) {
         0..3 => Then::Nothing,
-        3..6 => Then::Turn,
+        nth if nth < turns => Then::Turn,
         _ => Then::Settle,
     }
 }

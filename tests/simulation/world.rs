@@ -79,7 +79,8 @@ impl World {
                 .map(|_| {
                     let set =
                         if dice.once_in(2) { 1 << dice.below(CHANNELS.len()) } else { 1 + dice.below(all) };
-                    Subscriber::new(set as u8)
+                    let crowded = script.crowded.filter(|_| !dice.once_in(4));
+                    Subscriber::new(crowded.map_or(set, |channel| 1 << channel) as u8)
                 })
                 .collect(),
             publisher: Asker::default(),
