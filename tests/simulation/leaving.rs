@@ -77,6 +77,8 @@ impl World {
     /// Everybody reads to the end. Then nobody is left, and all who were told to go had heard everything.
     pub fn leave(&mut self, script: &Script) -> Result<Summary, String> {
         let drain_ms = self.settings.drain_ms;
+        // Whoever reads from the first moment on hears all and his farewell, however little he takes at a time.
+        let is_fresh = self.leaving.as_ref().is_some_and(|leaving| leaving.since_us == self.now.mono_us);
         let overslept = std::mem::take(&mut self.has_overslept);
         for _ in 0..=STEPS {
             self.read_all()?;
@@ -94,7 +96,8 @@ impl World {
         }
         let leaving = self.leaving.take().expect("it was told to stop");
         for &who in &leaving.listeners {
-            let is_bidden = leaving.wide.contains(&who) && !self.is_bound && !overslept && self.is_roomy;
+            let is_bidden = is_fresh || leaving.wide.contains(&who);
+            let is_bidden = is_bidden && !self.is_bound && !overslept && self.is_roomy;
             self.check_farewell(who, is_bidden)
                 .map_err(|error| format!("subscriber {who}, when the server left: {error}"))?;
         }
