@@ -127,8 +127,6 @@ pub(super) enum Mark {
     Queued,
     /// It is buried at the end of this turn.
     Dead,
-    /// It is among those whose peers have closed their half.
-    Halved,
     /// A poll's answer has begun.
     Begun,
     /// The subscription ends with one answer.
@@ -141,6 +139,8 @@ pub(super) enum Mark {
     ForPrograms,
     /// Its last request brought what is needed to publish, if anything is.
     MayPublish,
+    /// It is among those whose peers closed their half.
+    Half,
     /// The three facts of an [`Exchange`].
     Http10,
     KeepAlive,

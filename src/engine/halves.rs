@@ -30,7 +30,8 @@ impl<S: Socket> Engine<S> {
         }
         let crowd = &mut self.crowd;
         crowd.arm_in(index, HALF_CLOSED_MS);
-        if crowd[index].marks.set(Mark::Halved) {
+        // It comes here again whenever it has read on, and then has its place already.
+        if crowd[index].marks.set(Mark::Half) {
             return;
         }
         if crowd.halves.len() >= 2 * crowd.len() + STALE_MIN {
@@ -51,9 +52,10 @@ impl<S: Socket> Crowd<S> {
     /// Parts from the silent subscriber whose peer closed its half first, if there is one.
     pub(super) fn part_from_a_half(&mut self) -> bool {
         while let Some(id) = self.halves.pop_front() {
+            let Some(index) = self.find(id) else { continue };
+            self[index].marks.clear(Mark::Half);
             // Polls that were answered meanwhile are on their way out.
-            let silent = self.find(id).filter(|&index| self[index].is_subscriber());
-            if let Some(index) = silent {
+            if self[index].is_subscriber() {
                 self.hang_up(index, Hangup::Left);
                 return true;
             }

@@ -100,6 +100,8 @@ pub struct Holdings {
     pub held_bytes: usize,
     /// Addresses remembered.
     pub addresses: usize,
+    /// Subscribers whose peers closed their half.
+    pub halves: usize,
 }
 
 /// A comet server, whatever its sockets are.
@@ -287,6 +289,7 @@ impl<S: Socket> Engine<S> {
             history_bytes: self.hub.history_bytes(),
             held_bytes: self.crowd.budget.held_bytes(),
             addresses: self.crowd.addresses.len(),
+            halves: self.crowd.halves.iter().filter(|id| self.crowd.find(**id).is_some()).count(),
         }
     }
 

@@ -222,8 +222,10 @@ impl Hub {
             }
             self.stats.gaps += u64::from(gap.is_some());
         };
-        if let Some(seat) = seat {
-            members.reseat(member, seat);
+        match seat {
+            Some(seat) => members.reseat(member, seat),
+            // It may have been the last, of a channel whose history is empty.
+            None => self.forget_if_empty(key),
         }
         self.draft = batch;
     }

@@ -65,11 +65,16 @@ impl Asker {
                     }
                 }
                 (Asked::Forbidden(text), 403) => log.refuse(text)?,
+                // Nothing is too long, or too much, where there are no bounds but the usual.
+                (Asked::Texts(texts), 413 | 429) if log.is_bound => {
+                    texts.into_iter().try_for_each(|text| log.refuse(text))?;
+                }
                 (Asked::Texts(texts), 503) => texts.into_iter().try_for_each(|text| log.refuse(text))?,
                 (Asked::Delete(channel), 200) => {
                     log.deleted(channel, json["id"].as_u64().ok_or("a last word without id")?)?;
                 }
                 (Asked::Delete(_), 404) | (_, 408 | 503) => {}
+                (_, 413 | 429) if log.is_bound => {}
                 (asked, status) => return Err(format!("{asked:?} was answered {status}")),
             }
         }

@@ -5,10 +5,12 @@
 //!
 //! Knows: requests and what they must be answered. Never learns what subscribers were told.
 
+use encke::engine::Hangup;
 use serde_json::Value;
 
 use super::bystander::take_answer;
 use super::script::{CHANNELS, LATEST};
+use super::subscriber::Subscriber;
 use super::world::World;
 
 /// Answers of polls that bring a part each, at the most.
@@ -58,6 +60,7 @@ impl World {
 
     /// Sends requests in one piece and reads all answers, the first `heads` of which have no body. Nothing, if the server is full.
     fn ask_at_once(&mut self, requests: &str, heads: usize) -> Result<Option<Vec<Answer>>, String> {
+        let over_budget = self.engine.stats().hangups(Hangup::OverBudget);
         let Some(line) = self.connect(1 << 24) else { return Ok(None) };
         line.borrow_mut().send(requests.as_bytes());
         line.borrow_mut().arrive(usize::MAX);
@@ -67,7 +70,8 @@ impl World {
         bytes.extend(line.borrow_mut().read(usize::MAX));
         line.borrow_mut().half_close();
         self.settle()?;
-        if bytes.starts_with(b"HTTP/1.1 503 ") {
+        let is_refused = bytes.starts_with(b"HTTP/1.1 503 ") || bytes.starts_with(b"HTTP/1.1 429 ");
+        if is_refused || over_budget != self.engine.stats().hangups(Hangup::OverBudget) {
             return Ok(None);
         }
         let mut answers = Vec::new();
@@ -108,6 +112,7 @@ impl World {
         }
         let gap = json.get("gap").map(|gap| (gap["from"].as_u64(), gap["to"].as_u64()));
         let gap = gap.and_then(|(from, to)| Some((from?, to?)));
+        self.gaps_polled += u64::from(gap.is_some());
         Ok(Some(Polled { ids, since: json["since"].as_u64().ok_or("no since")?, gap }))
     }
 
@@ -211,10 +216,32 @@ impl World {
         Ok(())
     }
 
+    /// Where nobody was cut off, and nobody speaks any more, what the server counts is what was heard. Of what somebody
+    /// was too slow to take at once, it counts nothing, and there was one message at least.
+    pub fn count(&mut self, is_slow: bool) -> Result<(), String> {
+        let answers = self.ask_at_once("GET /stats HTTP/1.1\r\nHost: x\r\n\r\n", 0)?;
+        let stats = json(&answers.ok_or("nobody is told what was counted")?[0].1)?;
+        let heard = |number: fn(&Subscriber) -> u64| self.subscribers.iter().map(number).sum::<u64>();
+        let said = (self.log.said.len() + self.log.chatted.len()) as u64;
+        for (name, expected) in [
+            ("messages", said),
+            ("deliveries", heard(|one| one.deliveries) + self.polled),
+            ("gaps", heard(|one| one.gaps) + self.gaps_polled),
+        ] {
+            let counted = stats[name].as_u64().ok_or("a number that is none")?;
+            let cut =
+                if is_slow && name == "deliveries" { stats["blocked"].as_u64().unwrap_or(0) } else { 0 };
+            let is_right = if is_slow { counted + cut <= expected } else { counted == expected };
+            if !is_right {
+                return Err(format!("{counted} {name} were counted, {cut} cut, and there were {expected}"));
+            }
+        }
+        Ok(())
+    }
+
     fn compare_subscribers(&self, channel: usize, stats: &Value) -> Result<(), String> {
-        let listens = |subscriber: &&super::subscriber::Subscriber| {
-            subscriber.is_settled() && subscriber.channels & 1 << channel != 0
-        };
+        let listens =
+            |subscriber: &&Subscriber| subscriber.is_settled() && subscriber.channels & 1 << channel != 0;
         let least = self.subscribers.iter().filter(listens).count() as u64;
         let count = stats["subscribers"].as_u64().unwrap_or_default();
         if count < least || count > self.lines.len() as u64 {
@@ -232,8 +259,12 @@ impl World {
             return Err(format!("{messages} messages were counted, and {least} to {most} said"));
         }
         let (accepted, turned_away) = (number("accepted")?, number("turned_away")?);
-        if accepted != self.taken || turned_away < self.dropped {
-            return Err(format!("{accepted} were accepted and {turned_away} turned away: {}", self.taken));
+        let turned_away = turned_away + number("address_turned_away")?;
+        let World { taken, dropped, refused, .. } = self;
+        if accepted != *taken || turned_away != dropped + refused {
+            return Err(format!(
+                "{accepted} were accepted and {turned_away} turned away, of {taken}, {dropped} and {refused}"
+            ));
         }
         let connections = number("connections")?;
         // Who closed his half makes room for whoever comes, and is buried when the turn is over.

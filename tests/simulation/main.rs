@@ -18,6 +18,7 @@ mod bystander;
 mod dice;
 mod farewell;
 mod inspection;
+mod leaving;
 mod record;
 mod script;
 mod shrink;

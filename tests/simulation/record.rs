@@ -28,6 +28,8 @@ pub struct Log {
     pub clock_was_set: bool,
     /// Whether something may have been deleted of which nobody heard.
     pub has_unknown_deletes: bool,
+    /// Something may be refused because somebody holds or says too much.
+    pub is_bound: bool,
     /// Whether a history can become empty, other than by a delete.
     pub histories_age: bool,
 }

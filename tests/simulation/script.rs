@@ -18,6 +18,9 @@ pub const CHANNELS: [&str; 8] = ["a", "b", "c", "gathers", "parts", "latest", "b
 /// So many of them, the first, are open to everybody. The last two tick.
 pub const PUBLIC: usize = 7;
 
+/// Where whoever is too slow is parted from.
+pub const PARTS: usize = 4;
+
 /// Where only the newest message is of interest.
 pub const LATEST: usize = 5;
 
@@ -32,6 +35,13 @@ pub enum Way {
     Iframe,
     Poll,
     Websocket,
+}
+
+impl Way {
+    /// Whether nothing that the client could still say means anything.
+    pub fn is_one_way(self) -> bool {
+        matches!(self, Way::Events | Way::Ndjson | Way::Iframe)
+    }
 }
 
 const WAYS: [Way; 5] = [Way::Events, Way::Ndjson, Way::Iframe, Way::Poll, Way::Websocket];
@@ -158,6 +168,10 @@ pub enum Act {
     },
     /// Everybody who can reads all there is, and must then have heard everything.
     Audit,
+    /// Somebody comes for whom the process has no descriptor.
+    Starve,
+    /// The server is told to stop. Whatever is left of the script happens while it leaves.
+    Stop,
 }
 
 /// What happens behind an act before the next.
@@ -175,8 +189,12 @@ pub struct Script {
     pub seed: u64,
     pub subscribers: usize,
     pub settings: Settings,
+    /// Most of them listen to this one channel, and most of what happens, happens there.
+    pub crowded: Option<usize>,
     /// Nobody is slow, nobody is cut off, and nothing is deleted: so all that is counted can be counted again.
     pub is_calm: bool,
+    /// … but some are slow, and lose nothing by it.
+    pub is_slow: bool,
     /// In the end the server is shut down, instead of left alone.
     pub is_shut_down: bool,
     pub acts: Vec<(Act, Then)>,
@@ -191,13 +209,35 @@ impl Script {
             _ => (2 + dice.below(6), 60 + dice.below(200)),
         };
         let is_calm = dice.once_in(8);
-        let settings = settings(&mut dice, subscribers, is_calm);
+        let is_slow = is_calm && dice.once_in(2);
+        let mut settings = settings(&mut dice, subscribers, is_calm);
+        if is_slow {
+            settings.limits.write_timeout_ms = 600_000;
+            keep_everything(&mut settings.limits);
+        }
+        let crowded = dice.once_in(3).then(|| dice.below(PUBLIC - 1));
         let act = |dice: &mut Dice| {
-            let act = act(dice);
-            if is_calm { act.calmed() } else { act }
+            let act = act(dice, crowded);
+            if is_calm { act.calmed(is_slow) } else { act }
         };
-        let acts = (0..acts).map(|_| (act(&mut dice), then(&mut dice))).collect();
-        Script { seed, subscribers, settings, is_calm, is_shut_down: dice.once_in(6), acts }
+        let mut acts: Vec<(Act, Then)> =
+            (0..acts).map(|_| (act(&mut dice), then(&mut dice, crowded))).collect();
+        if !is_calm && dice.once_in(6) {
+            acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice, crowded)));
+        }
+        Script { seed, subscribers, settings, crowded, is_calm, is_slow, is_shut_down: dice.once_in(4), acts }
+    }
+
+    /// Whether something may be refused to somebody because of what he, or all together, hold or say.
+    pub fn is_bound(&self) -> bool {
+        let limits = &self.settings.limits;
+        limits.connection_budget_bytes_max < 1 << 28 || self.has_addresses()
+    }
+
+    /// Whether it matters where somebody comes from.
+    pub fn has_addresses(&self) -> bool {
+        let limits = &self.settings.limits;
+        limits.connections_per_address_max > 0 || limits.publish_rate_max > 0
     }
 
     /// Whether nothing is ever dropped from a history, by these settings.
@@ -212,15 +252,16 @@ impl Script {
 
 impl Act {
     /// The same without anything after which nobody can say exactly what was delivered.
-    fn calmed(self) -> Self {
+    fn calmed(self, is_slow: bool) -> Self {
         match self {
-            Act::Ask { who, way, start, is_old, .. } => {
+            Act::Ask { who, way, start, is_old, capacity, .. } => {
                 let start = if matches!(start, Start::Nonsense) { Start::Oldest } else { start };
-                Act::Ask { who, way, start, capacity: 1 << 24, arrives: usize::MAX, is_old }
+                let capacity = if is_slow { capacity } else { 1 << 24 };
+                Act::Ask { who, way, start, capacity, arrives: usize::MAX, is_old }
             }
             Act::End { who, .. } => Act::Read { who, bytes: usize::MAX },
             Act::Change { .. } | Act::Delete { .. } | Act::Babble { .. } | Act::Chat { .. } => Act::Audit,
-            Act::Inspect { .. } => Act::Audit,
+            Act::Inspect { .. } | Act::Starve => Act::Audit,
             act => act,
         }
     }
@@ -249,18 +290,18 @@ fn pace(dice: &mut Dice) -> Pace {
 }
 
 fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
-    let roomy = is_calm || dice.once_in(2);
+    let roomy = dice.once_in(2);
     let mut limits = Limits {
         connections_max: if !is_calm && dice.once_in(6) {
             subscribers as u32
         } else {
             2 * subscribers as u32 + 40
         },
-        history_messages_max: if roomy { 1_000_000 } else { dice.one_of(&[1, 3, 10, 1_000]) },
+        history_messages_max: dice.one_of(&[1, 3, 10, 1_000]),
         message_bytes_max: 4_096,
-        history_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[5_000, 12_000, 1 << 20]) },
-        history_age_ms: if roomy { 86_400_000 } else { dice.one_of(&[2_000, 60_000, 86_400_000]) },
-        history_budget_bytes_max: if roomy { 1 << 30 } else { dice.one_of(&[1 << 20, 1 << 28]) },
+        history_bytes_max: dice.one_of(&[5_000, 12_000, 1 << 20]),
+        history_age_ms: dice.one_of(&[2_000, 60_000, 86_400_000]),
+        history_budget_bytes_max: dice.one_of(&[1 << 20, 1 << 28]),
         write_timeout_ms: dice.one_of(&[5_000, 60_000]),
         idle_timeout_ms: dice.one_of(&[3_000, 75_000]),
         linger_ms: dice.one_of(&[0, 1_000]),
@@ -268,7 +309,12 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         unsent_bytes_max: dice.one_of(&[200, 65_536]),
         ..Limits::default()
     };
-    if !roomy && dice.once_in(2) {
+    if !is_calm && dice.once_in(4) {
+        bound(dice, subscribers, &mut limits);
+    }
+    if roomy {
+        keep_everything(&mut limits);
+    } else if dice.once_in(2) {
         limits.history_budget_bytes_max = limits.history_bytes_max.min(20_000);
         limits.history_bytes_max = limits.history_bytes_max.min(20_000);
     }
@@ -297,9 +343,33 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
     }
 }
 
-fn act(dice: &mut Dice) -> Act {
+/// Histories that forget nothing.
+fn keep_everything(limits: &mut Limits) {
+    limits.history_messages_max = 1_000_000;
+    limits.history_bytes_max = 1 << 30;
+    limits.history_age_ms = 86_400_000;
+    limits.history_budget_bytes_max = 1 << 30;
+}
+
+/// Little room: for all connections together, for those that come from one address, and for what one may say.
+fn bound(dice: &mut Dice, subscribers: usize, limits: &mut Limits) {
+    let budget = dice.one_of(&[3_000, 8_000, 30_000, 1 << 28]);
+    // A fourth of it is the largest thing that anybody may send.
+    let largest = budget / 4;
+    limits.connection_budget_bytes_max = budget;
+    limits.target_bytes_max = limits.target_bytes_max.min(largest);
+    limits.head_bytes_max = limits.head_bytes_max.min(largest);
+    limits.message_bytes_max = limits.message_bytes_max.min(largest);
+    limits.bulk_bytes_max = limits.bulk_bytes_max.min(largest);
+    limits.connections_per_address_max = dice.one_of(&[0, 2, subscribers as u32]);
+    limits.publish_rate_max = dice.one_of(&[0, 1, 20]);
+    limits.publish_burst_max = dice.one_of(&[0, 3]);
+}
+
+fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
+    let channel = crowded.filter(|_| !dice.once_in(4)).unwrap_or(channel);
     match dice.below(100) {
         0..12 => ask(dice, who),
         14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
@@ -343,6 +413,7 @@ fn act(dice: &mut Dice) -> Act {
         92 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         93 => Act::SetClock { seconds: dice.one_of(&[-86_400, -5, 5, 86_400]) },
         94..97 => Act::Audit,
+        98 => Act::Starve,
         97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         _ => Act::Read { who, bytes: usize::MAX },
     }
@@ -368,10 +439,11 @@ fn ask(dice: &mut Dice, who: usize) -> Act {
     }
 }
 
-fn then(dice: &mut Dice) -> Then {
+fn then(dice: &mut Dice, crowded: Option<usize>) -> Then {
+    let turns = if crowded.is_some() { 8 } else { 6 };
     match dice.below(10) {
         0..3 => Then::Nothing,
-        3..6 => Then::Turn,
+        nth if nth < turns => Then::Turn,
         _ => Then::Settle,
     }
 }

@@ -6,7 +6,7 @@ use crate::common::frames::{self, UPGRADE};
 use crate::common::{Hearing, News, Told, Transport, find};
 
 use super::record::{Entry, Log, Record, Set};
-use super::script::{Before, CHANNELS, Start, Way};
+use super::script::{Before, CHANNELS, PARTS, Start, Way};
 use super::wire::Line;
 
 /// The first byte of a close frame.
@@ -14,6 +14,12 @@ const CLOSE: u8 = 0x88;
 
 /// How much later than promised a poll may be answered, in microseconds: timers have a grain.
 const LATE_US: u64 = 1_000_000;
+
+/// How a server may part from a poll that asks again, or from a WebSocket: it leaves, or holds too much.
+const PARTINGS: [&str; 3] = ["HTTP/1.1 408", "Close(Some(1001)", "Close(Some(1013)"];
+
+/// As many of the last bytes as a goodbye has.
+const TAIL_BYTES: usize = 40;
 
 pub struct Subscriber {
     pub channels: Set,
@@ -27,7 +33,7 @@ pub struct Subscriber {
     head: Vec<u8>,
     pub is_open: bool,
     /// Of a poll: an answer is owed.
-    waits: bool,
+    pub waits: bool,
     /// Of a poll: when it asked, and when that had arrived at the latest, on the monotonic clock.
     asked_us: (u64, Option<u64>),
     /// Of a poll's answer: nothing in it so far.
@@ -38,6 +44,23 @@ pub struct Subscriber {
     /// Texts that it is publishing over its WebSocket, and changes of its subscription, in the order of their answers.
     asked: Vec<Asked>,
     pub bytes_read: usize,
+    /// Gaps that it was told of.
+    pub gaps: u64,
+    /// The last bytes of its stream.
+    tail: Vec<u8>,
+    /// How its last stream was ended by the server.
+    pub goodbye: Goodbye,
+}
+
+/// What a stream is told when it is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// It broke off, or goes on.
+    Nothing,
+    /// That this is the end: there is no word for more.
+    End,
+    /// To come back after so many milliseconds.
+    Retry(u64),
 }
 
 enum Asked {
@@ -63,6 +86,9 @@ impl Subscriber {
             deliveries: 0,
             asked: Vec::new(),
             bytes_read: 0,
+            gaps: 0,
+            tail: Vec::new(),
+            goodbye: Goodbye::Nothing,
         }
     }
 
@@ -92,6 +118,8 @@ impl Subscriber {
         };
         self.hearing = Hearing::new(transport);
         self.head.clear();
+        self.tail.clear();
+        self.goodbye = Goodbye::Nothing;
         self.asked.clear();
         self.is_open = false;
         self.line = Some(line);
@@ -212,6 +240,8 @@ impl Subscriber {
         let Some(line) = self.line.clone() else { return Ok(()) };
         let read = line.borrow_mut().read(bytes);
         self.bytes_read += read.len();
+        self.tail.extend(&read);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
         if !read.is_empty() {
             let waited = self.waits;
             self.hear(read, log)?;
@@ -223,9 +253,31 @@ impl Subscriber {
             }
         }
         if line.borrow().has_ended() {
+            if line.borrow().was_parted_from() {
+                self.goodbye = self.hear_goodbye();
+            }
             self.lose();
         }
         Ok(())
+    }
+
+    /// What the last bytes of a stream say.
+    fn hear_goodbye(&self) -> Goodbye {
+        let number = |before: &[u8], behind: &[u8]| {
+            let text = self.tail.strip_suffix(behind)?;
+            let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+            let (front, digits) = text.split_at(text.len() - digits);
+            let digits = front.ends_with(before).then_some(digits)?;
+            String::from_utf8_lossy(digits).parse().ok()
+        };
+        let retry = match self.way {
+            Way::Events => number(b"retry: ", b"\n\n"),
+            Way::Websocket => number(b"\x03\xe9{\"retry\":", b"}"),
+            _ => return Goodbye::End,
+        };
+        let is_said_twice = self.tail.windows(7).filter(|bytes| bytes == b"retry: ").count() > 1;
+        let is_said_twice = is_said_twice && find(&self.tail, b": encke").is_none();
+        retry.filter(|_| !is_said_twice).map_or(Goodbye::Nothing, Goodbye::Retry)
     }
 
     /// Whether it sits in all of its channels, for certain.
@@ -254,7 +306,7 @@ impl Subscriber {
             self.head.append(&mut bytes);
             let Some(end) = find(&self.head, b"\r\n\r\n") else { return Ok(()) };
             let status = self.head.get(9..12).unwrap_or_default();
-            if status == b"503" || status == b"408" {
+            if [b"503", b"408", b"429"].iter().any(|refusal| *refusal == status) {
                 self.lose();
                 return Ok(());
             }
@@ -275,7 +327,9 @@ impl Subscriber {
         let told = match self.hearing.feed(&bytes) {
             Ok(told) => told,
             // A later answer of a poll, or the goodbye of a WebSocket.
-            Err(error) if error.contains("HTTP/1.1 408") || error.contains("Close(Some(1001)") => {
+            Err(error) if PARTINGS.iter().any(|parting| error.contains(parting)) => {
+                // The line has its end, too, and who reads on finds it.
+                self.goodbye = self.hear_goodbye();
                 self.lose();
                 return Ok(());
             }
@@ -314,10 +368,16 @@ impl Subscriber {
                 Entry::Tick(channel.ok_or_else(|| format!("a tick from nowhere: {news:?}"))?, number)
             }
         };
+        self.gaps += u64::from(matches!(entry, Entry::Gap(..)));
         let is_news = matches!(entry, Entry::Heard(..) | Entry::Gap(..) | Entry::Tick(..));
         self.is_empty &= !is_news;
+        // What one hears who comes too late for a channel that does not wait is part of the answer's beginning.
+        let is_greeting =
+            matches!((entry, self.record.entries.last()), (Entry::Gap(..), Some(Entry::Open(..))));
+        let is_greeting = is_greeting && self.channels == 1 << PARTS;
         let is_poll = self.way == Way::Poll;
-        self.deliveries += u64::from(if is_poll { matches!(told_end, Some(())) } else { is_news });
+        let is_delivery = if is_poll { matches!(told_end, Some(())) } else { is_news && !is_greeting };
+        self.deliveries += u64::from(is_delivery);
         self.record.entries.push(entry);
         Ok(())
     }

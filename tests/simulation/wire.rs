@@ -7,13 +7,18 @@
 //!
 //! Knows: bytes, edges. Never learns HTTP.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 
 use encke::engine::{Readiness, Socket};
 use encke::kit::id::ConnId;
+
+thread_local! {
+    /// So many ends have been read by the server, of all connections. Only their order matters.
+    static ENDS_READ: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Bytes in both directions, and what has happened to either end.
 pub struct Wire {
@@ -34,6 +39,8 @@ pub struct Wire {
     blocked: bool,
     /// The client sends no more (it may still read).
     client_fin: bool,
+    /// The server has read that, as the so-manieth end of all.
+    end_read: Option<u64>,
     /// The connection was reset: the server's next call fails.
     reset: bool,
     /// The client is gone, and nobody knows: nothing arrives and nothing is read any more.
@@ -60,6 +67,7 @@ impl Wire {
             calls: 0,
             blocked: false,
             client_fin: false,
+            end_read: None,
             reset: false,
             vanished: false,
             server_fin: false,
@@ -132,6 +140,16 @@ impl Wire {
         self.client_fin
     }
 
+    /// When the server read that no more will come, compared with the others.
+    pub fn end_read(&self) -> Option<u64> {
+        self.end_read
+    }
+
+    /// Whether the server has said that no more will come, and the client did not cause it.
+    pub fn was_parted_from(&self) -> bool {
+        self.server_fin && !self.reset && !self.client_fin && !self.vanished
+    }
+
     /// Whether there will be nothing more to read.
     pub fn has_ended(&self) -> bool {
         self.reset || self.down.is_empty() && (self.server_fin || self.dropped)
@@ -191,7 +209,11 @@ impl Read for Far {
             return Err(ErrorKind::ConnectionReset.into());
         }
         match wire.up.len() {
-            0 if wire.client_fin => Ok(0),
+            0 if wire.client_fin => {
+                let nth = ENDS_READ.replace(ENDS_READ.get() + 1);
+                wire.end_read.get_or_insert(nth);
+                Ok(0)
+            }
             0 => Err(ErrorKind::WouldBlock.into()),
             waiting => {
                 let n = waiting.min(bytes.len());

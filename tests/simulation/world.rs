@@ -3,15 +3,17 @@
 //! Knows: all of them. Never throws dice: a script says what happens.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use encke::config::Settings;
 use encke::dialect::pages::Embedded;
-use encke::engine::Engine;
+use encke::engine::{Engine, Hangup};
 use encke::kit::clock::Now;
 use encke::wire::json::Publication;
 
 use super::bystander::{Asked, Asker, Chatter, Watcher, bulk, post};
 use super::dice::Dice;
+use super::leaving::Leaving;
 use super::record::Log;
 use super::script::{Act, CHANNELS, End, Mouth, PUBLIC, Script, Start, Then, Way};
 use super::subscriber::Subscriber;
@@ -51,7 +53,17 @@ pub struct World {
     pub has_overslept: bool,
     pub is_roomy: bool,
     /// The server was told to stop.
-    pub is_leaving: bool,
+    pub leaving: Option<Leaving>,
+    /// Connections that were let in only to hear that there is no room.
+    pub refused: u64,
+    /// Gaps that inspections were told of.
+    pub gaps_polled: u64,
+    /// So many different addresses there are.
+    addresses: usize,
+    /// Something may be refused because somebody holds or says too much.
+    pub is_bound: bool,
+    /// Had to make room for others, and must be gone when the turn is over.
+    doomed: Vec<Line>,
 }
 
 impl World {
@@ -67,20 +79,30 @@ impl World {
                 .map(|_| {
                     let set =
                         if dice.once_in(2) { 1 << dice.below(CHANNELS.len()) } else { 1 + dice.below(all) };
-                    Subscriber::new(set as u8)
+                    let crowded = script.crowded.filter(|_| !dice.once_in(4));
+                    Subscriber::new(crowded.map_or(set, |channel| 1 << channel) as u8)
                 })
                 .collect(),
             publisher: Asker::default(),
             chatters: (0..2).map(|_| Chatter::default()).collect(),
             watchers: (0..2).map(|_| Watcher::default()).collect(),
-            log: Log { histories_age: script.settings.limits.history_age_ms < 86_400_000, ..Log::default() },
+            log: Log {
+                histories_age: script.settings.limits.history_age_ms < 86_400_000,
+                is_bound: script.is_bound(),
+                ..Log::default()
+            },
             settings: script.settings.clone(),
             taken: 0,
             dropped: 0,
             polled: 0,
             has_overslept: false,
             is_roomy: script.is_roomy(),
-            is_leaving: false,
+            leaving: None,
+            refused: 0,
+            gaps_polled: 0,
+            addresses: if script.has_addresses() { 3 } else { 200 },
+            is_bound: script.is_bound(),
+            doomed: Vec::new(),
         };
         for (nth, (act, then)) in script.acts.iter().enumerate() {
             world
@@ -120,6 +142,8 @@ impl World {
                 self.log.clock_was_set = true;
             }
             Act::Audit => self.audit()?,
+            Act::Starve => self.starve()?,
+            Act::Stop => self.stop()?,
         }
         Ok(())
     }
@@ -127,7 +151,7 @@ impl World {
     fn then(&mut self, then: Then) -> Result<(), String> {
         match then {
             Then::Nothing => {}
-            Then::Turn => self.turn(),
+            Then::Turn => self.turn()?,
             Then::Settle => self.settle()?,
         }
         self.publisher.listen(&mut self.log)
@@ -139,19 +163,27 @@ impl World {
     pub fn connect(&mut self, capacity: usize) -> Option<Line> {
         let id = self.engine.next_id();
         let line = Wire::new(id, capacity);
-        let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, (self.lines.len() % 200) as u8));
-        if !self.engine.accept(Far(line.clone()), Some(peer), self.now) {
+        let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, (self.lines.len() % self.addresses) as u8));
+        let left = self.engine.stats().hangups(Hangup::Left);
+        let first = self.first_half();
+        let is_taken = self.engine.accept(Far(line.clone()), Some(peer), self.now);
+        if self.engine.stats().hangups(Hangup::Left) > left {
+            self.doomed.extend(first);
+        }
+        if !is_taken {
             self.dropped += 1;
             return None;
         }
         self.taken += 1;
+        // To one who is welcome nothing is said before he has asked.
+        self.refused += u64::from(line.borrow().written > 0);
         self.lines.push(line.clone());
         self.log.most_lines = self.log.most_lines.max(self.lines.len());
         Some(line)
     }
 
     /// One turn of the reactor: whoever has news is told once, then everything else.
-    pub fn turn(&mut self) {
+    pub fn turn(&mut self) -> Result<(), String> {
         for line in &self.lines {
             let edge = line.borrow_mut().take_edge();
             let id = line.borrow().id;
@@ -162,12 +194,56 @@ impl World {
         self.engine.advance(self.now);
         self.engine.end_turn(self.now.mono_us);
         self.lines.retain(|line| !line.borrow().is_free());
+        match self.doomed.drain(..).find(|line| !line.borrow().is_free()) {
+            Some(line) => Err(format!("{:?} closed its half first, and others made room", line.borrow().id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Streams that are there for sure, whose other end the server knows to be closed.
+    fn halves(&self) -> Vec<Line> {
+        let lines = self.subscribers.iter().filter(|one| one.is_open && one.way.is_one_way());
+        let lines = lines.filter_map(|one| one.line.clone());
+        lines.filter(|line| line.borrow().end_read().is_some() && !line.borrow().is_closed()).collect()
+    }
+
+    /// Whoever closed his half before all others, if that is a stream.
+    fn first_half(&self) -> Option<Line> {
+        let is_there = |line: &&Line| !line.borrow().is_free() && line.borrow().end_read().is_some();
+        let is_first = |line: &&Line| !self.doomed.iter().any(|doomed| Rc::ptr_eq(doomed, line));
+        let first = self.lines.iter().filter(is_there).filter(is_first);
+        let first = first.min_by_key(|line| line.borrow().end_read())?;
+        self.halves().into_iter().find(|line| Rc::ptr_eq(line, first))
+    }
+
+    /// Somebody comes, and there is no descriptor for him: whoever closed his half goes, and nobody else.
+    fn starve(&mut self) -> Result<(), String> {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        let (halves, left) = (self.halves(), self.engine.stats().hangups(Hangup::Left));
+        let closed: Vec<Line> =
+            self.lines.iter().filter(|line| line.borrow().end_read().is_some()).cloned().collect();
+        let makes_room = self.engine.starved();
+        let went = self.engine.stats().hangups(Hangup::Left) - left;
+        if makes_room != (went > 0) {
+            return Err(format!("{went} made room for who comes, and that was said to be {makes_room}"));
+        }
+        self.turn()?;
+        let gone = closed.iter().filter(|line| line.borrow().is_free()).count() as u64;
+        if gone < went {
+            return Err(format!("{went} made room, and only {gone} of them had closed their half"));
+        }
+        match halves.iter().filter(|line| !line.borrow().is_free()).count() {
+            0 => Ok(()),
+            kept => Err(format!("{kept} who closed their half keep out who comes")),
+        }
     }
 
     /// Turns until there is nothing left to do now.
     pub fn settle(&mut self) -> Result<(), String> {
         for _ in 0..TURNS_MOST {
-            self.turn();
+            self.turn()?;
             let is_due = self.engine.deadline().is_some_and(|deadline_us| deadline_us <= self.now.mono_us);
             if !is_due {
                 return Ok(());
@@ -223,7 +299,7 @@ impl World {
     pub fn read(&mut self, who: usize, bytes: usize) -> Result<(), String> {
         let who = who % self.subscribers.len();
         // A server that leaves answers polls before their time.
-        let timeout_us = if self.is_leaving { 0 } else { self.settings.poll_timeout_ms * 1_000 };
+        let timeout_us = if self.leaving.is_some() { 0 } else { self.settings.poll_timeout_ms * 1_000 };
         self.subscribers[who]
             .read(bytes, &mut self.log, self.now.mono_us, timeout_us)
             .map_err(|error| format!("subscriber {who}: {error}"))
@@ -232,6 +308,9 @@ impl World {
     fn cut(&mut self, who: usize, end: End) {
         let who = who % self.subscribers.len();
         let Some(line) = self.subscribers[who].line.clone() else { return };
+        if let Some(leaving) = &mut self.leaving {
+            leaving.forget(who);
+        }
         match end {
             // It reads on, to the end.
             End::HalfClose => line.borrow_mut().half_close(),
@@ -246,7 +325,7 @@ impl World {
         }
     }
 
-    fn introduce_publisher(&mut self) {
+    pub fn introduce_publisher(&mut self) {
         if self.publisher.line.is_none() {
             self.publisher.line = self.connect(1 << 20);
         }
@@ -285,7 +364,7 @@ impl World {
                 if let Some(line) = self.connect(1 << 20) {
                     line.borrow_mut().send(&request);
                     line.borrow_mut().arrive(request.len() - 1);
-                    self.turn();
+                    self.turn()?;
                     line.borrow_mut().reset(true);
                 }
                 self.log.refuse(number)?;
@@ -306,6 +385,7 @@ impl World {
         let data = self.log.data(number).into();
         let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
         match self.engine.publish(&[publication], self.now) {
+            Ok(_) if self.is_deaf() => return Err("what nobody will hear was accepted".to_owned()),
             Ok(ids) => {
                 let least = self.now.unix_us.max(self.log.head() + 1);
                 if ids.len() != 1 || ids[0] < least {

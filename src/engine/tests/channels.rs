@@ -1,7 +1,7 @@
 //! Channels: every transport, cursors, slow readers, ticks.
 
 use super::*;
-use crate::config::{ChannelRule, Slow};
+use crate::config::{ChannelRule, Pace, Slow};
 use crate::engine::Hangup;
 use crate::engine::conn::Phase;
 use crate::wire::json::Publication;
@@ -282,6 +282,27 @@ fn a_deleted_channel_says_so_and_forgets() {
     assert_eq!(events.read(), format!("id: {}\nevent: deleted\ndata: \n\n", FIRST + 1));
     assert_eq!(world.listen_to_end("/channels/a?as=ndjson&since=oldest"), "");
     assert!(world.ask("DELETE /channels/b HTTP/1.1\r\nHost: x\r\n\r\n").read().starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn a_poll_is_not_answered_with_nothing_because_its_news_was_deleted_in_the_middle_of_a_sweep() {
+    // Where only the latest counts there is not even a gap to tell.
+    let mut rule = ChannelRule::new("a".parse().unwrap());
+    rule.slow = Slow::Latest;
+    let pace = Pace { deliveries_per_slice: 1, deliveries_per_turn: 2, ..Pace::default() };
+    let mut world = World::with(Settings { pace, channels: vec![rule], ..Settings::default() });
+    let stream = world.listen("/channels/a?as=ndjson");
+    let poll = world.ask(&get("/channels/a?as=poll"));
+    let publication = Publication { channel: "a".to_owned(), event: None, data: "one".into() };
+    world.engine.publish(&[publication], world.now).expect("there is room for a channel");
+    // The sweep has served the stream, and comes to the poll in its next slice.
+    world.engine.advance(world.now);
+    assert!(stream.read().contains("one"));
+    assert_eq!(poll.read(), "");
+    world.ask("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n");
+    let last = FIRST + 1;
+    let last_word = format!("{{\"id\":{last},\"channel\":\"a\",\"event\":\"deleted\",\"data\":\"\"}}");
+    assert_eq!(body(&poll.read()), format!("{{\"messages\":[{last_word}],\"since\":{last}}}"));
 }
 
 #[test]

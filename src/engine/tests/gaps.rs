@@ -1,6 +1,7 @@
 //! Gaps that grow, or that nobody is left to tell of.
 
 use super::*;
+use crate::config::ChannelRule;
 use crate::wire::json::Publication;
 
 const HANDSHAKE: &str = "GET /channels/a?as=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
@@ -46,4 +47,17 @@ fn whoever_joins_a_forgotten_channel_is_told_what_it_forgot() {
     world.tell(&client, Readiness { readable: true, ..Readiness::default() });
     let heard = String::from_utf8_lossy(&std::mem::take(&mut client.line.borrow_mut().down)).into_owned();
     assert!(heard.contains(&format!("{{\"gap\":{{\"from\":{before},\"to\":{gone}}}}}")), "{heard}");
+}
+
+#[test]
+fn a_deleted_channel_goes_with_the_last_poll_that_was_told_of_it() {
+    let mut rule = ChannelRule::new("a".parse().unwrap());
+    rule.gather_ms = 40;
+    let mut world = World::with(Settings { channels: vec![rule], ..Settings::default() });
+    say(&mut world, "a");
+    let poll = world.ask(&get("/channels/a?as=poll"));
+    world.ask("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.pass_ms(100);
+    assert!(poll.read().contains("\"since\""));
+    assert_eq!(world.engine.holdings().channels, 0);
 }

@@ -553,3 +553,18 @@ fn one_that_only_reads_is_on_the_list_once_however_often_it_is_looked_at() {
     let listed = world.engine.crowd.halves.len();
     assert!(listed < 200, "{listed} on the list of those who closed their half");
 }
+
+#[test]
+fn whoever_closed_his_half_and_reads_on_is_remembered_once() {
+    let mut world = World::roomy();
+    let stream = world.ask(&get("/channels/a?as=ndjson"));
+    world.close(&stream);
+    stream.line.borrow_mut().room = 0;
+    for _ in 0..10 {
+        world.say("a", &"x".repeat(100));
+        world.make_room(&stream, 50);
+        world.make_room(&stream, 200);
+    }
+    assert!(stream.read().contains("xxx") && !stream.is_gone());
+    assert_eq!(world.engine.holdings().halves, 1);
+}
