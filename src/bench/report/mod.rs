@@ -405,6 +405,11 @@ fn order(tally: &Tally) -> (u64, u64) {
     (wrong + tally.more_overtakings, all - wrong)
 }
 
+/// `1 channel`, `7 channels`
+fn channels(count: u32) -> String {
+    format!("{count} channel{}", if count == 1 { "" } else { "s" })
+}
+
 /// How long deliveries took place, in seconds.
 fn speaking_s(broadcasts: &[Broadcast], record: &Record) -> f64 {
     let last_us = broadcasts.iter().map(|broadcast| broadcast.last_us).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use crate::wire::text;
 use super::super::checks::Verdict;
 use super::charts::{Axes, Curve, chart};
 use super::table::{distributions, rows};
-use super::{Report, Summary};
+use super::{Report, Summary, channels};
 
 /// A chart's curve ends where so many values are left: beyond that it is one value's history.
 const VALUES_LEFT: f64 = 1.0;
@@ -75,11 +75,11 @@ fn head(report: &Report, page: &mut Page) {
     page.text(&format!("{} subscribers, {}", grouped(report.connections.listening), report.target.transport));
     page.raw("</h1>\n<p>");
     page.text(&format!(
-        "{} at {}; {} messages a second to {} channels for {} s, {} bytes each",
+        "{} at {}; {} messages a second to {} for {} s, {} bytes each",
         report.target.preset,
         report.target.address,
         load.rate_per_s,
-        load.channels,
+        channels(load.channels),
         load.duration_s,
         load.payload_bytes
     ));

@@ -5,17 +5,17 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use super::{Report, Summary};
+use super::{Report, Summary, channels};
 
 /// The whole report, as lines.
 pub(in super::super) fn render(report: &Report) -> String {
     let mut out = format!(
-        "{} {} over {}, {} subscribers in {} channels\n",
+        "{} {} over {}, {} subscribers in {}\n",
         report.target.preset,
         report.target.address,
         report.target.transport,
         report.connections.listening,
-        report.load.channels
+        channels(report.load.channels)
     );
     out.push_str(&format!("{}\n", facts(report)));
     out.push_str(&format!("{}\n", times(report)));
