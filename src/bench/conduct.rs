@@ -68,7 +68,6 @@ pub(super) struct Record {
 /// One storm, from the conductor's side.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Storm {
-    pub(super) at_us: u64,
     pub(super) usage: Usage,
 }
 
@@ -222,11 +221,8 @@ impl Conductor<'_> {
         if self.record.listening == 0 || self.fleet.interruptions > 0 {
             return Ok(());
         }
-        // Whoever is away by churn would be missing from the storm.
-        let all = self.record.listening;
-        self.until(self.patience_us(), |fleet| fleet.progress().listening >= all)?;
-        let (used, at_us) = (self.usage(), mono_us());
-        self.fleet.order(&Order::Storm { at_us }, Some(false))?;
+        let used = self.usage();
+        self.fleet.order(&Order::Storm { at_us: mono_us() }, Some(false))?;
         self.meter.phase("storm", u64::from(self.plan.connections));
         // A worker that is still cutting has not said so.
         let begun = u64::from(self.manner.workers) * (self.record.storms.len() as u64 + 1);
@@ -238,7 +234,7 @@ impl Conductor<'_> {
         if self.server.is_some() {
             self.until(GRACE_US, |_| false)?;
         }
-        self.record.storms.push(Storm { at_us, usage: self.usage().since(&used) });
+        self.record.storms.push(Storm { usage: self.usage().since(&used) });
         Ok(())
     }
 

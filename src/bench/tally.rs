@@ -138,6 +138,8 @@ impl From<Broadcast> for (u64, u64, u32, i32) {
 /// One reconnect storm.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct StormTally {
+    /// When it began, in microseconds: with the first worker.
+    pub(super) begun_us: u64,
     /// So many were cut.
     pub(super) cut: u64,
     /// So many were there again, with their first frame.
@@ -150,6 +152,7 @@ pub(super) struct StormTally {
 
 impl StormTally {
     fn merge(&mut self, other: &StormTally) {
+        self.begun_us = if self.cut == 0 { other.begun_us } else { self.begun_us.min(other.begun_us) };
         self.cut += other.cut;
         self.back += other.back;
         self.last_us = self.last_us.max(other.last_us);

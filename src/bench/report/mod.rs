@@ -436,7 +436,7 @@ fn storms(record: &Record, watched: bool) -> Vec<StormReport> {
     both.map(|(tally, storm)| StormReport {
         cut: tally.cut,
         back: tally.back,
-        seconds: rounded(tally.last_us.saturating_sub(storm.at_us) as f64 / 1e6),
+        seconds: rounded(tally.last_us.saturating_sub(tally.begun_us) as f64 / 1e6),
         back_us: Summary::of(&tally.back_us),
         server_cpu_us_each: each(storm.usage.cpu_us() as f64, tally.cut, watched),
     })

@@ -29,6 +29,9 @@ const CONNECTS_PER_TURN: usize = 64;
 /// How long one waits who was disconnected, before it comes back.
 const COME_BACK_US: u64 = 1_000_000;
 
+/// How long a storm waits for those who are on their way back.
+const STORM_WAITS_US: u64 = 3_000_000;
+
 /// How often the slow ones read.
 const SLOW_EVERY_US: u64 = 100_000;
 
@@ -85,6 +88,8 @@ pub(super) struct Crowd {
     cut: VecDeque<usize>,
     storm_us: u64,
     storming: u64,
+    /// When a storm was ordered that has not begun.
+    ordered_us: Option<u64>,
     slow: Vec<usize>,
     slow_us: u64,
     dice: u64,
@@ -124,6 +129,7 @@ impl Crowd {
             cut: VecDeque::new(),
             storm_us: 0,
             storming: 0,
+            ordered_us: None,
             slow_us: 0,
             dice: 0x9e37_79b9_7f4a_7c15 ^ u64::from(place.number),
             last_error: None,
@@ -358,6 +364,11 @@ impl Crowd {
         })
     }
 
+    /// Who is to be there, and is neither there nor given up.
+    fn pending(&self) -> u64 {
+        (self.people.len() as u64).saturating_sub(self.given_up + self.listening)
+    }
+
     fn storm(&mut self, at_us: u64) {
         self.storm_us = at_us;
         for at in 0..self.seats.len() {
@@ -368,7 +379,7 @@ impl Crowd {
             }
         }
         self.storming = self.cut.len() as u64;
-        self.tally.storms.push(StormTally { cut: self.storming, ..StormTally::default() });
+        self.tally.storms.push(StormTally { begun_us: at_us, cut: self.storming, ..StormTally::default() });
     }
 
     /// The slow ones read their share.
@@ -401,7 +412,7 @@ impl Part for Crowd {
                 self.people.iter_mut().for_each(|person| person.expect_ticks(ticks as usize));
             }
             Order::Hush => self.hushed = true,
-            Order::Storm { at_us } => self.storm(at_us),
+            Order::Storm { at_us } => self.ordered_us = Some(at_us),
             Order::Plan(..) | Order::Finish { .. } => {}
         }
     }
@@ -425,6 +436,13 @@ impl Part for Crowd {
     }
 
     fn advance(&mut self, now_us: u64) -> Option<u64> {
+        // Whoever is on the way back from churn would be missing from the storm.
+        let ordered_us =
+            self.ordered_us.filter(|at_us| self.pending() == 0 || now_us > at_us + STORM_WAITS_US);
+        if ordered_us.is_some() {
+            self.ordered_us = None;
+            self.storm(now_us);
+        }
         let mut budget = CONNECTS_PER_TURN;
         let back = self.bring_back(now_us, &mut budget);
         let ramp = self.ramp(now_us, &mut budget);
@@ -434,9 +452,8 @@ impl Part for Crowd {
     }
 
     fn progress(&self) -> Progress {
-        let absent = self.given_up + self.listening;
         Progress {
-            pending: (self.people.len() as u64).saturating_sub(absent),
+            pending: self.pending(),
             listening: self.listening,
             received: self.received,
             ticks: self.tally.ticks.received,
