@@ -318,7 +318,11 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         limits.history_budget_bytes_max = limits.history_bytes_max.min(20_000);
         limits.history_bytes_max = limits.history_bytes_max.min(20_000);
     }
-    limits.validate().expect("the simulated are real limits");
+    let connection_budget_bytes_max = limits.connection_budget_bytes_max;
+    // A real budget has room for four commands of a WebSocket. In so small a world nobody would ever reach it.
+    limits.connection_budget_bytes_max = connection_budget_bytes_max.max(1 << 20);
+    limits.validate().expect("the simulated are real limits, but for the budget");
+    limits.connection_budget_bytes_max = connection_budget_bytes_max;
     let rule = |pattern: &str, change: fn(&mut ChannelRule)| {
         let mut rule = ChannelRule::new(pattern.parse().expect("a pattern of ours"));
         change(&mut rule);
