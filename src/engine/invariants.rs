@@ -56,6 +56,9 @@ impl<S: Socket> Crowd<S> {
         assert_eq!(dead, self.dead.len(), "the dead are not those who will be buried");
         let awaited: Vec<u32> = self.again.iter().filter_map(|&id| self.find(id)).collect();
         assert_eq!(queued, awaited.len(), "somebody waits twice to be looked at again, or in vain");
+        let mut halves: Vec<u32> = self.halves.iter().filter_map(|&id| self.find(id)).collect();
+        halves.sort_unstable();
+        assert!(halves.is_sorted_by(|one, other| one < other), "somebody is twice among the halves");
         for index in awaited {
             assert!(self[index].marks.has(Mark::Queued), "{index} does not know that it waits");
         }
