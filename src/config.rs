@@ -43,7 +43,7 @@ pub struct Settings {
     /// them. Default: false, because each of them has channels and histories of its own, and because a second server on
     /// a port is nearly always a mistake.
     pub reuse_port: bool,
-    /// Whether what goes to many subscribers is handed to the kernel 256 at a time (io_uring). Default: false. It is an
+    /// Whether what goes to many subscribers is handed to the kernel 32 at a time (io_uring). Default: false. It is an
     /// experiment, which saves processor time in large channels, and many systems forbid it.
     pub io_uring: bool,
     /// A directory that is laid over the embedded pages: a file in it wins. Default: none. In the file, `""` is none.

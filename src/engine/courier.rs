@@ -37,7 +37,7 @@ impl Dispatch {
 }
 
 impl<S: Socket> Crowd<S> {
-    /// Hot: runs once for up to 256 deliveries. No allocation as long as the kernel takes it all.
+    /// Hot: runs once for each slice. No allocation as long as the kernel takes it all.
     pub(super) fn push_by_courier(
         &mut self,
         dispatch: &mut Dispatch,

@@ -415,7 +415,7 @@ impl<S: Socket> Members for Crowd<S> {
         late.pop().map_or(Push::All, |(_, became)| became)
     }
 
-    /// Hot: runs once for up to 256 deliveries.
+    /// Hot: runs once for each slice.
     fn push_each(&mut self, members: &[u32], batch: &Batch, late: &mut Vec<(usize, Push)>) {
         let before = late.len();
         if let Some(mut dispatch) = self.dispatch.take() {

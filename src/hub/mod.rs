@@ -459,22 +459,20 @@ impl Hub {
         while budget > self.pace.deliveries_per_slice
             && let Some(key) = self.fresh.pop_front()
         {
-            budget = budget.saturating_sub(self.slice(key, self.pace.deliveries_per_slice, members));
+            budget = budget.saturating_sub(self.slice(key, members));
         }
-        // Who is alone waits for nobody: a slice for him is the rest of the turn.
-        let slice = if begun == 1 && self.fresh.is_empty() { budget } else { self.pace.deliveries_per_slice };
         for _ in 0..begun {
             if budget == 0 {
                 break;
             }
             let key = self.begun.pop_front().expect("counted before the loops, and only refilled by them");
-            budget = budget.saturating_sub(self.slice(key, slice, members));
+            budget = budget.saturating_sub(self.slice(key, members));
         }
     }
 
     /// One slice for a channel. Returns what it took of the turn.
-    fn slice(&mut self, key: u32, deliveries_max: usize, members: &mut impl Members) -> usize {
-        let done = self.sweep_slice(key, deliveries_max, members);
+    fn slice(&mut self, key: u32, members: &mut impl Members) -> usize {
+        let done = self.sweep_slice(key, self.pace.deliveries_per_slice, members);
         let channel = &mut self.channels[key as usize];
         if channel.is_active() {
             self.begun.push_back(key);

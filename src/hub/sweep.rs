@@ -21,7 +21,7 @@ use super::several::Several;
 use super::{Hub, Members, Push, Seat};
 
 /// Members that are handed over at a time.
-const HANDFUL: usize = 256;
+const HANDFUL: usize = 32;
 
 /// A walk over a channel's subscribers that has begun and not ended.
 pub(super) struct Sweep {

@@ -1,6 +1,6 @@
 //! The ring: many writes with one call into the kernel (io_uring).
 //!
-//! An experiment, off unless asked for. It saves the way into the kernel and back for all writes of a handful but one.
+//! An experiment, off unless asked for. It saves the way into the kernel and back for all writes of a slice but one.
 //! What the kernel does for each of them stays the same; docs/benchmarks.md has the figures.
 //!
 //! Knows: descriptors, bytes. Never learns whose they are.
@@ -17,7 +17,7 @@ use rustix::net::SendFlags;
 
 use crate::engine::Courier;
 
-/// Writes in one call. As many as a turn of the reactor delivers.
+/// Writes in one call, at most: well above what a slice of a sweep brings.
 const ENTRIES: u32 = 256;
 
 /// A queue of writes, shared with the kernel.
