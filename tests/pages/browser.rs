@@ -7,7 +7,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -47,15 +47,7 @@ impl Browser {
     /// Starts a browser with a fresh profile.
     pub(crate) fn start() -> Browser {
         let folder = fresh_folder();
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("TMPDIR", &folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start chromedriver: {error}; {HOW_TO_INSTALL}"));
-        let mut stdout = BufReader::new(driver.stdout.take().expect("stdout is piped"));
-        let port = port_of(&mut stdout);
+        let (driver, stdout, port) = start_driver(&folder);
         let mut browser = Browser { driver, _stdout: stdout, port, folder, session: String::new() };
         let opened = browser
             .command("POST", "/session", &capabilities())
@@ -198,14 +190,43 @@ fn fresh_folder() -> PathBuf {
     folder
 }
 
-fn port_of(stdout: &mut impl BufRead) -> u16 {
-    let line = stdout
-        .lines()
-        .map_while(Result::ok)
-        .find(|line| line.contains("started successfully on port"))
-        .unwrap_or_else(|| panic!("chromedriver ended without saying its port; {HOW_TO_INSTALL}"));
-    let digits: String = line.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().expect("a port after `on port`")
+/// Starts chromedriver on a port of its own choice.
+///
+/// It takes a free port of `::1`, then wants the same one of `127.0.0.1`, and gives up where that is
+/// taken, as by a server of a test beside this one. Then it is asked again.
+fn start_driver(folder: &Path) -> (Child, BufReader<ChildStdout>, u16) {
+    for _ in 0..20 {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("TMPDIR", folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start chromedriver: {error}; {HOW_TO_INSTALL}"));
+        let mut stdout = BufReader::new(driver.stdout.take().expect("stdout is piped"));
+        match port_of(&mut stdout) {
+            Ok(port) => return (driver, stdout, port),
+            Err(said) if said.contains("port not available") => driver.wait().expect("it has ended"),
+            Err(said) => {
+                panic!("chromedriver ended without saying its port; {HOW_TO_INSTALL}; it said: {said}")
+            }
+        };
+    }
+    panic!("chromedriver found no port that is free on both ::1 and 127.0.0.1, 20 times in a row");
+}
+
+/// The port that chromedriver says it listens on, or all that it said instead.
+fn port_of(stdout: &mut impl BufRead) -> Result<u16, String> {
+    let mut said = String::new();
+    for line in stdout.lines().map_while(Result::ok) {
+        if line.contains("started successfully on port") {
+            let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+            return Ok(digits.parse().expect("a port after `on port`"));
+        }
+        said += &line;
+        said += "\n";
+    }
+    Err(said)
 }
 
 fn capabilities() -> Value {
