@@ -100,7 +100,8 @@ impl<S: Socket> Engine<S> {
             }
             return;
         }
-        if spoke {
+        // Most who closed their half are gone, and are parted from sooner than they could miss a sign of life.
+        if spoke || conn.marks.has(Mark::Half) {
             return;
         }
         let Some(cursor) = self.hub.vouch(seat) else {

@@ -31,6 +31,20 @@ fn nobody_waits_longer_for_a_heartbeat_because_many_came_at_once() {
 }
 
 #[test]
+fn whoever_closed_his_half_gets_no_sign_of_life() {
+    let mut world = World::with(Settings { heartbeat_ms: 1_000, ..Settings::default() });
+    let [whole, half] = [0, 1].map(|_| world.ask(&get("/channels/a?as=ndjson")));
+    whole.read();
+    half.read();
+    world.close(&half);
+    world.pass_ms(4_000);
+    assert!(!whole.read().is_empty());
+    assert_eq!((half.read().as_str(), half.is_gone()), ("", false), "it has its grace");
+    world.pass_ms(2_000);
+    assert!(half.is_gone() && !whole.is_gone());
+}
+
+#[test]
 fn whoever_stalls_exactly_between_two_messages_is_found_out() {
     let mut world = World::with(settings());
     let client = world.ask(&get("/channels/a?as=ndjson"));
