@@ -2,8 +2,9 @@
  *
  * One epoll, accept, a fixed head for every GET; for every POST its body is sent, as it
  * came, to everyone who asked for the same number, in the order they came. The number is what the
- * last digits of the path say, below ROOMS. No parser, no history, no timers, no slow readers: who cannot
- * take a frame at once is simply not sent the rest. It is not a server. It is what the kernel charges.
+ * last digits of the path say, below ROOMS. And for a GET of the article's clock, the second, each second since then.
+ * No parser, no history, no slow readers: who cannot take a frame at once is simply not sent the rest. It
+ * is not a server. It is what the kernel charges.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,9 +17,13 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ROOMS 2048
+#define CLOCKS 65536
+#define SECOND 1000000000ll
 #define SCRATCH (2 << 20)
 
 static const char HEAD[] =
@@ -28,6 +33,11 @@ static const char CREATED[] = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n
 
 static struct room { int *members, count, capacity; } rooms[ROOMS];
 static char scratch[SCRATCH];
+
+/* Whoever was told the time longest ago is told it next: with one period for all, a ring is always in order. */
+static struct clock { int64_t due_ns; int fd; } clocks[CLOCKS];
+static int first_clock, clock_count;
+static int64_t epoch_ns; /* of the monotonic clock, in Unix time */
 
 static struct room *room_of(const char *request) {
     const char *end = strchr(strchr(request, ' ') + 1, ' '), *digits = end;
@@ -47,6 +57,40 @@ static void join(struct room *room, int fd) {
     }
     room->members[room->count++] = fd;
     send(fd, HEAD, sizeof HEAD - 1, MSG_NOSIGNAL);
+}
+
+static int64_t now_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * SECOND + now.tv_nsec;
+}
+
+/* The second that was due; and the next one goes to the end of the ring. */
+static void tick(struct clock clock) {
+    char text[128];
+    int length = snprintf(text, sizeof text, "<script type=\"text/javascript\">comet.printServerTime(%lld);</script>",
+                          (long long)((epoch_ns + clock.due_ns) / SECOND));
+    if (clock_count == CLOCKS || send(clock.fd, text, length, MSG_NOSIGNAL) < 0) return;
+    clock.due_ns += SECOND;
+    clocks[(first_clock + clock_count++) % CLOCKS] = clock;
+}
+
+static void start_clock(int fd) {
+    send(fd, HEAD, sizeof HEAD - 1, MSG_NOSIGNAL);
+    tick((struct clock){.due_ns = now_ns(CLOCK_MONOTONIC), .fd = fd});
+}
+
+/* Sends what is due, and has the alarm ring when the next is. */
+static void tick_all(int alarm) {
+    if (!clock_count) return;
+    for (int64_t now = now_ns(CLOCK_MONOTONIC); clock_count && clocks[first_clock].due_ns <= now;) {
+        struct clock due = clocks[first_clock];
+        first_clock = (first_clock + 1) % CLOCKS, clock_count--;
+        tick(due);
+    }
+    int64_t next = clock_count ? clocks[first_clock].due_ns : 0;
+    struct itimerspec at = {.it_value = {next / SECOND, next % SECOND}};
+    timerfd_settime(alarm, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
 static void publish(int fd, struct room *room, ssize_t got) {
@@ -73,6 +117,8 @@ static void serve(int fd) {
     else if (scratch[0] == 'D')
         /* Forgets everybody: between two storms. */
         room->count = 0, send(fd, CREATED, sizeof CREATED - 1, MSG_NOSIGNAL);
+    else if (strncmp(scratch, "GET /clock/", 11) == 0)
+        start_clock(fd);
     else
         join(room, fd);
 }
@@ -97,9 +143,15 @@ int main(int argc, char **argv) {
     int epoll = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = listener}, events[1024];
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
+    int alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    event.data.fd = alarm;
+    epoll_ctl(epoll, EPOLL_CTL_ADD, alarm, &event);
+    epoch_ns = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC);
     for (;;) {
+        tick_all(alarm);
         int count = epoll_wait(epoll, events, 1024, -1);
         for (int i = 0; i < count; i++) {
+            if (events[i].data.fd == alarm) continue;
             if (events[i].data.fd != listener) {
                 serve(events[i].data.fd);
                 continue;
