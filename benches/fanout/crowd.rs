@@ -107,6 +107,8 @@ struct Listeners {
     ages_us: Vec<u32>,
     /// Everywhere but in a storm, where a politely closed half is part of what is measured.
     ends_abruptly: bool,
+    /// Storms so far. Each comes from addresses of its own: the ports of the last one are waiting for nothing.
+    storms: u8,
 }
 
 /// What `--crowd` runs.
@@ -123,6 +125,7 @@ pub fn listen(args: &[String]) {
         scratch: vec![0; SCRATCH_BYTES],
         ages_us: Vec::new(),
         ends_abruptly: true,
+        storms: 0,
     };
     listeners.open();
     println!("open");
@@ -134,6 +137,7 @@ pub fn listen(args: &[String]) {
             ("storm", _) => {
                 listeners.streams.clear();
                 listeners.ends_abruptly = false;
+                listeners.storms = listeners.storms.checked_add(1).expect("fewer than 256 storms");
                 listeners.open();
                 listeners.streams.clear();
                 println!("{}", now_ns());
@@ -169,7 +173,7 @@ impl Listeners {
     }
 
     fn open_one(&mut self, nth: usize) -> io::Result<()> {
-        let source = Ipv4Addr::new(127, 0, 0, 2 + (nth / PER_ADDRESS) as u8);
+        let source = Ipv4Addr::new(127, 0, self.storms, 2 + (nth / PER_ADDRESS) as u8);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((source, 0)).into())?;
         socket.connect(&self.address.into())?;
