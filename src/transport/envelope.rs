@@ -15,8 +15,13 @@ pub(super) enum Reader {
     Script,
 }
 
+/// Bytes of an envelope beside its texts, a framing's own included.
+const PUNCTUATION: usize = 96;
+
 /// `{"id":ID,"channel":NAME,"event":TYPE,"data":TEXT}`, without what there is not.
 pub(super) fn envelope(news: News<'_>, reader: Reader, out: &mut Vec<u8>) {
+    // Room for all of it at once, unless much has to be escaped.
+    out.reserve(PUNCTUATION + news.channel.len() + news.event.map_or(0, str::len) + news.data.len());
     out.push(b'{');
     if let Some(id) = news.id {
         out.extend_from_slice(b"\"id\":");
