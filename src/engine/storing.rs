@@ -238,13 +238,7 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Tells a publisher that has waited, if it is still there, and goes on with what it has sent meanwhile.
-    fn tell(
-        &mut self,
-        publisher: ConnId,
-        receipt: Receipt,
-        what: &Unstored,
-        outcome: Result<u64, Refusal>,
-    ) {
+    fn tell(&mut self, publisher: ConnId, receipt: Receipt, what: &Unstored, outcome: Result<u64, Refusal>) {
         let Some(index) = self.crowd.find(publisher) else { return };
         self.crowd[index].marks.clear(Mark::Storing);
         let has_more = self.crowd[index].has_unserved_input();
@@ -305,7 +299,8 @@ impl<S: Socket> Engine<S> {
             matches!(self.crowd[*index].phase, Phase::Storing) || self.crowd[*index].marks.has(Mark::Storing)
         };
         let mut awaited: Vec<u32> = publishers.collect();
-        let expected = self.crowd.indices().into_iter().filter(|&index| !self.crowd[index].is_dead()).filter(waits);
+        let expected =
+            self.crowd.indices().into_iter().filter(|&index| !self.crowd[index].is_dead()).filter(waits);
         awaited.sort_unstable();
         assert!(expected.eq(awaited), "somebody waits for the log in vain, or twice");
         waiting.iter().map(|one| one.messages).sum()
@@ -322,8 +317,8 @@ const TOO_FAR_BEHIND: &str =
     "as much waits for the log as this server allows; nothing was published; try again later";
 
 /// What has failed, without a doubt.
-const NOT_STORED: &str =
-    "the log could not store it; nothing was published; try again later, or ask the operator to look at the disk";
+const NOT_STORED: &str = "the log could not store it; nothing was published; try again later, or ask the operator to look at the disk";
 
 /// What nobody can know.
-const UNKNOWN: &str = "the log does not answer; it may or may not be published yet; look before you try again";
+const UNKNOWN: &str =
+    "the log does not answer; it may or may not be published yet; look before you try again";

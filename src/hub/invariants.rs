@@ -55,7 +55,10 @@ impl Hub {
         assert_eq!(chairs, in_rows_of_several, "chairs that are in no row, or the reverse");
         assert_eq!(self.names.len(), self.channels.len(), "channels without a name");
         let reserved = channels().map(|(_, channel)| channel.awaited() as usize).sum::<usize>();
-        assert_eq!(awaited, reserved, "channels are kept open for what the log does not know, or the reverse");
+        assert_eq!(
+            awaited, reserved,
+            "channels are kept open for what the log does not know, or the reverse"
+        );
         for (key, channel) in channels() {
             self.check_channel(key, channel);
             self.check_users(key, channel, &behind);
