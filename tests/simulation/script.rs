@@ -251,7 +251,12 @@ impl Script {
             }
         }
         if !is_calm && dice.once_in(6) {
-            acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice, crowded)));
+            let at = dice.below(acts.len());
+            acts.insert(at, (Act::Stop, then(&mut dice, crowded)));
+            if is_on_disk && dice.once_in(2) {
+                // It answers when the requests are over, and the farewells have begun.
+                acts.insert(at, (Act::Disk(Temper::Late(2_300)), Then::Nothing));
+            }
         }
         let is_shut_down = dice.once_in(4);
         Script { seed, subscribers, settings, crowded, is_calm, is_slow, is_on_disk, is_shut_down, acts }
