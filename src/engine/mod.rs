@@ -8,8 +8,8 @@
 //! [`publish`](Engine::publish), [`stored`](Engine::stored), [`shut_down`](Engine::shut_down),
 //! [`end_turn`](Engine::end_turn).
 //! *Time*: [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
-//! *Outputs*: what is written to the sockets, what is [`unstored`](Engine::unstored) as long as the log is kept
-//! elsewhere, and the [`Stats`].
+//! *Outputs*: what is written to the sockets, the [`Stats`], and as long as the log is kept elsewhere
+//! what is [`unstored`](Engine::unstored) and [`outdated`](Engine::outdated).
 //!
 //! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
 //! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears

@@ -48,7 +48,6 @@ struct Waiting {
     /// Who hears of it: nobody any more if he was told that it takes too long.
     publisher: Option<(ConnId, Receipt)>,
     reservation: Reservation,
-    messages: usize,
     weight: usize,
     /// When its publisher has waited for long enough, in milliseconds of the monotonic clock.
     due_ms: u64,
@@ -117,9 +116,25 @@ impl Unstored {
 
 impl<S: Socket> Engine<S> {
     /// From now on the log is kept by somebody else, who asks for what is [unstored](Engine::unstored) and says what is
-    /// [stored](Engine::stored).
-    pub fn log_elsewhere(&mut self) {
+    /// [stored](Engine::stored). It has given ids up to `head`; what it has forgotten is at most as new as `floor`.
+    pub fn log_elsewhere(&mut self, head: u64, floor: u64) {
         self.storing = Some(Box::new(Storing::new(&self.crowd.limits)));
+        self.hub.log_elsewhere(head, floor);
+    }
+
+    /// Of this channel the log has forgotten everything up to here. To be said before any of its messages.
+    pub fn recall_floor(&mut self, channel: &str, floor: u64) {
+        self.hub.recall_floor(channel, floor);
+    }
+
+    /// The log has this message from before; none that is older follows. `id` is at least 1.
+    pub fn recall(&mut self, publication: Publication, id: u64, now: Now) {
+        self.hub.recall(publication, id, now);
+    }
+
+    /// Takes what the log need not keep any longer: of each of these channels everything up to the id beside it.
+    pub fn outdated(&mut self) -> impl Iterator<Item = (String, u64)> {
+        self.hub.outdated()
     }
 
     /// Takes what the log is to store next. To be asked for at the end of every turn.
@@ -220,10 +235,10 @@ impl<S: Socket> Engine<S> {
 
     fn queue(&mut self, what: Unstored, reservation: Reservation, publisher: Option<(ConnId, Receipt)>) {
         let storing = self.storing.as_mut().expect("a log that is kept here has no queue");
-        let (messages, weight) = (what.publications.len(), what.weight());
+        let weight = what.weight();
         let due_ms = self.crowd.now.mono_ms() + storing.timeout_ms;
         storing.weight += weight;
-        storing.waiting.push_back(Waiting { publisher, reservation, messages, weight, due_ms });
+        storing.waiting.push_back(Waiting { publisher, reservation, weight, due_ms });
         storing.queue.push(what);
     }
 
@@ -303,7 +318,7 @@ impl<S: Socket> Engine<S> {
             self.crowd.indices().into_iter().filter(|&index| !self.crowd[index].is_dead()).filter(waits);
         awaited.sort_unstable();
         assert!(expected.eq(awaited), "somebody waits for the log in vain, or twice");
-        waiting.iter().map(|one| one.messages).sum()
+        waiting.iter().map(|one| one.reservation.len()).sum()
     }
 
     /// What waits for the log, in bytes.

@@ -96,6 +96,12 @@ impl Channel {
         }
     }
 
+    /// Nothing was said here yet after this id.
+    pub(super) fn begin_at(&mut self, floor: u64) {
+        self.history = History::new(floor);
+        (self.head, self.swept) = (floor, floor);
+    }
+
     /// Whether every member of a section has everything.
     pub(super) fn at_rest(&self) -> bool {
         self.swept == self.head && self.sweep().is_none()

@@ -18,6 +18,7 @@ mod history;
 #[cfg(debug_assertions)]
 mod invariants;
 mod publish;
+mod recall;
 mod row;
 mod several;
 mod sweep;
@@ -189,6 +190,8 @@ pub struct Hub {
     /// When a ticker ticks. Keys are places in `tickers`.
     beats: Wheel,
     forgotten: Forgotten,
+    /// Floors that have risen since a log elsewhere was told of them, if there is one.
+    risen: Option<HashMap<Rc<str>, u64>>,
     rules: ChannelRules,
     pace: Pace,
     channels_max: usize,
@@ -212,6 +215,7 @@ impl Hub {
         Hub {
             forgotten: Forgotten::new(log.head()),
             log,
+            risen: None,
             channels: Slab::new(),
             names: HashMap::new(),
             several: Slab::new(),
@@ -522,11 +526,22 @@ impl Hub {
     }
 
     fn expire_one(&mut self, key: u32, now: Now) -> Option<u64> {
+        self.change_history(key, |channel| channel.history.expire(now.mono_ms(), &channel.limits))
+    }
+
+    /// Changes a channel's history, and keeps the books: what all of them weigh, and what a log elsewhere need not
+    /// keep any longer.
+    fn change_history<R>(&mut self, key: u32, change: impl FnOnce(&mut Channel) -> R) -> R {
         let channel = &mut self.channels[key as usize];
-        let before = channel.history.bytes();
-        let due_ms = channel.history.expire(now.mono_ms(), &channel.limits);
-        self.history_bytes -= before - channel.history.bytes();
-        due_ms
+        let (bytes, floor) = (channel.history.bytes(), channel.history.floor());
+        let result = change(channel);
+        self.history_bytes = self.history_bytes + channel.history.bytes() - bytes;
+        if channel.history.floor() > floor
+            && let Some(risen) = &mut self.risen
+        {
+            risen.insert(Rc::clone(&channel.name), channel.history.floor());
+        }
+        result
     }
 
     /// Sets the timer for the channel's oldest message.

@@ -24,6 +24,14 @@ use super::Hub;
 #[must_use = "channels that are reserved stay for ever"]
 pub struct Reservation(Vec<u32>);
 
+#[cfg(debug_assertions)]
+impl Reservation {
+    /// For how many messages.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Hub {
     /// Opens the channels of all of it, or none. Refused when a channel would be one too many.
     pub fn reserve(&mut self, publications: &[Publication]) -> Result<Reservation, Refusal> {
@@ -68,10 +76,8 @@ impl Hub {
     /// The log has stored that a channel's history is forgotten. This is its last word, with this id.
     pub fn delete(&mut self, reservation: Reservation, id: u64, now: Now) {
         for key in reservation.0 {
+            self.change_history(key, |channel| channel.history.forget_through(u64::MAX));
             let channel = &mut self.channels[key as usize];
-            let before = channel.history.bytes();
-            channel.history.forget_through(u64::MAX);
-            self.history_bytes -= before - channel.history.bytes();
             channel.aside().deleted = id;
             channel.aside().awaited -= 1;
             self.append(key, Message { id, event: Some("deleted".into()), data: "".into() }, now);
@@ -96,7 +102,6 @@ impl Hub {
     fn append(&mut self, key: u32, message: Message, now: Now) {
         self.log.give(message.id);
         let channel = &mut self.channels[key as usize];
-        let before = channel.history.bytes();
         if channel.at_rest() {
             // Everyone seated here has whatever was said anywhere until now, and heartbeats may have told them so:
             // no cursor ever goes back.
@@ -107,13 +112,14 @@ impl Hub {
         if *waiting_us == 0 {
             *waiting_us = now.mono_us;
         }
-        channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
-        self.history_bytes = self.history_bytes + channel.history.bytes() - before;
-        self.stats.messages += 1;
         let gather_ms = channel.limits.gather_ms;
+        self.change_history(key, |channel| {
+            channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
+        });
+        self.stats.messages += 1;
         if gather_ms == 0 || self.hushed {
             self.activate(key);
-        } else if !channel.queued && !self.gathers.is_armed(key) {
+        } else if !self.channels[key as usize].queued && !self.gathers.is_armed(key) {
             self.gathers.wind(now.mono_ms());
             self.gathers.arm(key, now.mono_ms() + gather_ms);
         }

@@ -101,6 +101,12 @@ impl Asker {
         self.waits_since = self.waits().then_some(since);
     }
 
+    /// By when the server has to wake up for it, at the latest.
+    pub fn due_us(&self, most_us: u64) -> Option<u64> {
+        let has_news = self.line.as_ref().is_some_and(|line| line.borrow().has_news());
+        self.waits_since.filter(|_| self.waits() && !has_news).map(|since_us| since_us + most_us)
+    }
+
     /// It must be answered in time.
     pub fn check_patience(&self, now_us: u64, most_us: u64) -> Result<(), String> {
         match self.waits_since.filter(|_| self.waits()).map(|since_us| now_us - since_us) {

@@ -6,6 +6,7 @@
 use encke::config::Limits;
 use encke::engine::Hangup;
 
+use super::disk::Disk;
 use super::script::{BEATS, CLOCK, Script, Start, Temper, Way};
 use super::subscriber::Subscriber;
 use super::wire::Line;
@@ -197,6 +198,10 @@ impl World {
             return Err(format!("{} who closed their half are remembered, and one did", held.halves));
         }
         held.halves = 0;
+        match self.disk.as_mut().map_or(0, Disk::tidy) {
+            0 => {}
+            rows => return Err(format!("the disk keeps {rows} messages that no history has")),
+        }
         if held != Default::default() {
             return Err(format!(
                 "something is left when everybody is gone and everything is forgotten: {held:?}"

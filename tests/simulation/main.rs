@@ -119,7 +119,7 @@ fn in_every_world_everything_is_heard_once_and_in_order_or_announced_as_a_gap() 
     if count >= 100 {
         // A simulation in which nothing happens proves nothing.
         assert!(said as u64 > 20 * count && heard > 2 * said, "{said} messages, {heard} entries");
-        assert!(unstored.iter().all(|&sum| 10 * sum > count), "of a disk: {unstored:?}");
+        assert!(!unstored.contains(&0), "of a disk: {unstored:?}");
     }
 }
 

@@ -174,6 +174,10 @@ pub enum Act {
     Disk(Temper),
     /// It answers for so many things at once, out of the blue.
     Burst(usize),
+    /// The server dies, and another one begins with what is on the disk: so many things more than it had told.
+    Crash {
+        stored: usize,
+    },
     /// The server is told to stop. Whatever is left of the script happens while it leaves.
     Stop,
 }
@@ -463,6 +467,7 @@ fn disk(dice: &mut Dice, is_calm: bool) -> Act {
     let well = [Temper::Prompt, Temper::Late(3), Temper::Late(700), Temper::Late(2_500), Temper::Silent];
     match dice.below(4) {
         0 => Act::Burst(1 + dice.below(4)),
+        1 if !is_calm && dice.once_in(3) => Act::Crash { stored: dice.below(3) },
         1 if !is_calm => Act::Disk(dice.one_of(&[Temper::Flaky, Temper::Broken])),
         _ => Act::Disk(dice.one_of(&well)),
     }

@@ -44,6 +44,8 @@ pub struct World {
     pub chatters: Vec<Chatter>,
     pub watchers: Vec<Watcher>,
     pub log: Log,
+    /// Messages that were said when the server before this one died.
+    pub said_before: usize,
     /// Where the log is kept, if not in memory.
     pub disk: Option<Disk>,
     pub settings: Settings,
@@ -95,6 +97,7 @@ impl World {
                 is_on_disk: script.is_on_disk,
                 ..Log::default()
             },
+            said_before: 0,
             disk: script.is_on_disk.then(|| Disk::new(START)),
             settings: script.settings.clone(),
             taken: 0,
@@ -110,7 +113,7 @@ impl World {
             doomed: Vec::new(),
         };
         if script.is_on_disk {
-            world.engine.log_elsewhere();
+            world.engine.log_elsewhere(START.unix_us, START.unix_us);
         }
         for (nth, (act, then)) in script.acts.iter().enumerate() {
             world
@@ -153,6 +156,7 @@ impl World {
             Act::Starve => self.starve()?,
             Act::Disk(temper) => self.change_disk(temper),
             Act::Burst(count) => self.burst(count)?,
+            Act::Crash { stored } => self.crash(stored)?,
             Act::Stop => self.stop()?,
         }
         Ok(())
@@ -216,7 +220,7 @@ impl World {
     fn store(&mut self) -> Result<(), String> {
         let is_heard = self.hears_the_disk();
         let Some(disk) = &mut self.disk else { return Ok(()) };
-        disk.take(self.engine.unstored(), self.now);
+        disk.take(&mut self.engine, self.now);
         let answers = disk.due(self.now, &mut self.log, is_heard)?;
         if !answers.is_empty() {
             self.engine.stored(answers, self.now);
@@ -230,6 +234,13 @@ impl World {
         let answers = disk.answer(count, self.now, &mut self.log, is_heard)?;
         self.engine.stored(answers, self.now);
         Ok(())
+    }
+
+    /// Another server counts from zero, and has none of the lines of the one before.
+    pub fn begin_to_count_anew(&mut self) {
+        (self.taken, self.dropped, self.refused, self.polled, self.gaps_polled) = (0, 0, 0, 0, 0);
+        self.said_before = self.log.said.len() + self.log.chatted.len();
+        self.doomed.clear();
     }
 
     pub fn change_disk(&mut self, temper: Temper) {
@@ -291,10 +302,21 @@ impl World {
             let is_due = self.deadline().is_some_and(|deadline_us| deadline_us <= self.now.mono_us);
             if !is_due {
                 self.publisher.note_the_time(self.now.mono_us);
-                return Ok(());
+                return self.expect_to_wake();
             }
         }
         Err("the server spins: there is always something due".to_owned())
+    }
+
+    /// Whoever waits for the disk will be told in time: the server means to be awake.
+    fn expect_to_wake(&self) -> Result<(), String> {
+        let due_us = self.publisher.due_us(self.settings.limits.store_timeout_ms * 1_000);
+        match due_us.filter(|_| self.disk.is_some()) {
+            Some(due_us) if self.engine.deadline().is_none_or(|deadline_us| deadline_us > due_us) => {
+                Err(format!("{:?} waits, and nobody will wake up for it", self.publisher.asked.front()))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub fn pass(&mut self, ms: u64, asleep: bool) -> Result<(), String> {

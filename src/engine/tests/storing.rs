@@ -36,7 +36,7 @@ impl Log {
 
 fn slow_world(limits: Limits) -> (World, Log) {
     let mut world = World::new(limits);
-    world.engine.log_elsewhere();
+    world.engine.log_elsewhere(START.unix_us, START.unix_us);
     (world, Log::default())
 }
 
@@ -260,6 +260,39 @@ fn a_channel_is_kept_open_for_what_is_on_its_way() {
     log.answer(&mut world, true);
     assert_eq!(status(&first.read()), 201);
     assert_eq!(world.engine.hub.channel_stats("a").map(|stats| stats.messages), Some(1));
+}
+
+fn recalled(channel: &str, data: &str) -> Publication {
+    Publication { channel: channel.into(), event: None, data: data.into() }
+}
+
+#[test]
+fn what_a_log_has_from_before_is_served_and_what_it_has_forgotten_is_a_gap() {
+    let limits =
+        Limits { history_messages_max: 2, history_age_ms: 60_000, channels_max: 3, ..Limits::default() };
+    let mut world = World::new(limits);
+    let ago = |seconds: u64| START.unix_us - seconds * 1_000_000;
+    world.engine.log_elsewhere(START.unix_us + 9, ago(1_000));
+    world.engine.recall_floor("a", ago(50));
+    for (channel, seconds) in [("old", 61), ("a", 40), ("a", 30), ("b", 25), ("a", 20), ("c", 15), ("d", 10)]
+    {
+        world.engine.recall(recalled(channel, &seconds.to_string()), ago(seconds), world.now);
+    }
+    let poll = |world: &mut World, query: &str| {
+        body(&world.ask(&get(&format!("/channels/{query}"))).read()).to_owned()
+    };
+    let told = poll(&mut world, &format!("a?since={}", ago(60)));
+    assert!(told.contains(&format!(r#""gap":{{"from":{},"to":{}}}"#, ago(60), ago(30))), "{told}");
+    assert!(told.contains(r#""data":"30""#) && told.contains(r#""data":"20""#), "{told}");
+    let told = poll(&mut world, &format!("b?since={}", ago(999)));
+    assert!(told.contains(r#""data":"25""#) && !told.contains("gap"), "b has forgotten nothing: {told}");
+    assert_eq!(world.engine.hub.channels(), 3, "neither what is too old nor what is one too many");
+    let mut outdated: Vec<(String, u64)> = world.engine.outdated().collect();
+    outdated.sort();
+    assert_eq!(outdated, [("a".into(), ago(40)), ("old".into(), ago(61))]);
+    world.pass_ms(31_000);
+    assert!(world.engine.outdated().any(|one| one == ("a".into(), ago(30))), "it is a minute old by now");
+    assert_eq!(world.engine.hub.head(), START.unix_us + 9);
 }
 
 #[test]
