@@ -49,6 +49,10 @@ pub struct Settings {
     /// A directory that is laid over the embedded pages: a file in it wins. Default: none. In the file, `""` is none.
     #[cfg_attr(feature = "shell", serde(rename = "static", deserialize_with = "file::directory"))]
     pub static_dir: Option<PathBuf>,
+    /// A directory in which the log is kept, so that what was published outlives the process; it is made if it is not
+    /// there. Default: none, because without a disk publishing takes no time. In the file, `""` is none.
+    #[cfg_attr(feature = "shell", serde(deserialize_with = "file::directory"))]
+    pub data: Option<PathBuf>,
     /// Whether everybody who can reach a public address may publish there. Default: false, which
     /// refuses to start on one unless publishing needs a token: an open publisher should be a decision, not an oversight.
     pub open: bool,
@@ -102,6 +106,7 @@ impl Default for Settings {
             reuse_port: false,
             io_uring: false,
             static_dir: None,
+            data: None,
             open: false,
             hosts: Vec::new(),
             origins: Vec::new(),

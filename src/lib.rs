@@ -35,7 +35,7 @@
 //! 4. [`transport::iframe`] and [`transport::long_poll`]: where a tick and an answer are *made*.
 //! 5. [`hub`]: a channel's history, its section of those who wait, and the sweep, which is the heart.
 //! 6. [`engine`]: `conn` first, then `intake` (bytes to plans), `answers` (plans to bytes) and `timers`;
-//!    in `crowd`, everything is *written*. Then what happens when it is too much (`budget`, `addresses`),
+//!    in `crowd`, everything is *written*; in `storing` publishers wait for a log that takes time. Then what happens when it is too much (`budget`, `addresses`),
 //!    when nothing happens (`walk`, `halves`), and when it is over (`drain`).
 //! 7. `shell::reactor`: the loop. Seven steps, and after the rest of the house it holds no surprise.
 //! 8. `bench`, if you like: the other end of all those connections. `stamp` first, then `order`.

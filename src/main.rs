@@ -71,6 +71,10 @@ struct Flags {
     #[arg(long = "static", value_name = "DIR", help_heading = "Serving")]
     static_dir: Option<PathBuf>,
 
+    /// Keep messages in this directory, so that they outlive the process
+    #[arg(long, value_name = "DIR", help_heading = "Running")]
+    data: Option<PathBuf>,
+
     /// A name by which browsers may reach this server; "*" for any; repeatable
     #[arg(long = "host", value_name = "NAME", help_heading = "Serving")]
     hosts: Vec<String>,
@@ -140,6 +144,7 @@ impl Flags {
         settings.io_uring |= self.io_uring;
         settings.open |= self.open;
         settings.lab |= self.lab;
+        settings.data = self.data.or(settings.data);
         settings.static_dir = self.static_dir.or(settings.static_dir);
         settings.limits.connections_max = self.max_connections.unwrap_or(settings.limits.connections_max);
         settings.log_level = self.log_level.unwrap_or(settings.log_level);

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["bench", "config", "shell"]),
     // A load generator knows servers by their sockets alone, ours too.
     ("bench", &["wire", "kit"]),
-    ("shell", &["config", "engine", "dialect", "wire", "kit"]),
+    ("shell", &["config", "engine", "dialect", "log", "wire", "kit"]),
     ("engine", &["config", "dialect", "hub", "transport", "log", "wire", "kit"]),
     ("dialect", &["transport", "log", "wire", "kit"]),
     // A hub reads no bytes: what was published, and why not, is all it knows of the wire.

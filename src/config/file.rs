@@ -340,6 +340,7 @@ mod tests {
             reuse-port = true
             io-uring = true
             static = "/srv/www"
+            data = "/var/lib/encke"
             open = true
             hosts = ["comet.example.org"]
             origins = ["https://example.org"]
@@ -358,6 +359,7 @@ mod tests {
             reuse_port: true,
             io_uring: true,
             static_dir: Some("/srv/www".into()),
+            data: Some("/var/lib/encke".into()),
             open: true,
             hosts: vec!["comet.example.org".into()],
             origins: vec!["https://example.org".into()],
@@ -391,6 +393,8 @@ mod tests {
             publish-rate-max = 10
             publish-burst-max = 100
             connection-budget-bytes-max = "1GiB"
+            unstored-bytes-max = "1MiB"
+            store-timeout = "3s"
             "#,
         );
         let expected = Limits {
@@ -406,6 +410,8 @@ mod tests {
             publish_rate_max: 10,
             publish_burst_max: 100,
             connection_budget_bytes_max: 1 << 30,
+            unstored_bytes_max: 1 << 20,
+            store_timeout_ms: 3_000,
             ..Limits::default()
         };
         assert_eq!(settings.validate(), Ok(()));

@@ -105,6 +105,17 @@ pub struct Limits {
     /// channels that strangers may open would be 100 GB, and no machine has that.
     #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
     pub history_budget_bytes_max: usize,
+    /// What may wait for a log that takes time, in bytes; publishing more is answered 503. Default 16 MiB: a disk stores that
+    /// in a second, and if it does not, publishers should hear of it.
+    #[cfg_attr(feature = "shell", serde(deserialize_with = "super::file::size"))]
+    pub unstored_bytes_max: usize,
+    /// How long a publisher waits for such a log before it is told (503) that nobody knows whether its message will be
+    /// published. Default 10 s: a busy disk answers within one, and clients give up after thirty.
+    #[cfg_attr(
+        feature = "shell",
+        serde(rename = "store-timeout", deserialize_with = "super::file::time_ms")
+    )]
+    pub store_timeout_ms: u64,
 }
 
 impl Default for Limits {
@@ -136,6 +147,8 @@ impl Default for Limits {
             history_bytes_max: 1 << 20,
             history_age_ms: 3_600_000,
             history_budget_bytes_max: 256 << 20,
+            unstored_bytes_max: 16 << 20,
+            store_timeout_ms: 10_000,
         }
     }
 }
@@ -192,6 +205,7 @@ impl Limits {
             ("linger", self.linger_ms, 0),
             ("poll-space", self.poll_space_ms, 1),
             ("history-age", self.history_age_ms, 1),
+            ("store-timeout", self.store_timeout_ms, 1),
         ] {
             check_time("limits: ", key, time_ms, least_ms)?;
         }
@@ -209,6 +223,7 @@ impl Limits {
             ("padding-max", self.padding_max, 0),
             ("static-file-bytes-max", self.static_file_bytes_max, 1),
             ("history-bytes-max", self.history_bytes_max, self.message_bytes_max),
+            ("unstored-bytes-max", self.unstored_bytes_max, 1),
         ] {
             check_size("limits: ", key, bytes, least)?;
         }
@@ -289,7 +304,7 @@ mod tests {
 
     #[test]
     fn zero_is_refused_where_it_makes_no_sense() {
-        let orders: [(&str, Zero); 19] = [
+        let orders: [(&str, Zero); 21] = [
             ("connection-budget-bytes-max", |limits| limits.connection_budget_bytes_max = 0),
             ("target-bytes-max", |limits| limits.target_bytes_max = 0),
             ("head-bytes-max", |limits| limits.head_bytes_max = 0),
@@ -309,6 +324,8 @@ mod tests {
             ("history-bytes-max", |limits| limits.history_bytes_max = 0),
             ("history-age", |limits| limits.history_age_ms = 0),
             ("history-budget-bytes-max", |limits| limits.history_budget_bytes_max = 0),
+            ("unstored-bytes-max", |limits| limits.unstored_bytes_max = 0),
+            ("store-timeout", |limits| limits.store_timeout_ms = 0),
         ];
         for (key, zero) in orders {
             let error = complaint(zero);

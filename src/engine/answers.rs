@@ -13,9 +13,10 @@ use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
 use crate::wire::{text, websocket};
 
-use super::Engine;
 use super::channels::Listener;
 use super::conn::{Mark, Phase, Socket};
+use super::receipts::Receipt;
+use super::{Engine, Unstored};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -194,12 +195,11 @@ impl<S: Socket> Engine<S> {
     fn say(&mut self, index: u32, channel: &str, text: &str) {
         // A HEAD asks what a GET would answer, and must not change anything (RFC 9110 §9.3.2).
         if !text.is_empty() && !self.crowd[index].exchange().head_only {
-            let publication = Publication { channel: channel.to_owned(), event: None, data: text.into() };
-            if let Err(refusal) = self.publish_from(index, &[publication]) {
-                return self.refuse(index, refusal);
-            }
+            let line = Publication { channel: channel.to_owned(), event: None, data: text.into() };
+            let what = Unstored { publications: vec![line], deletes: false };
+            return self.publish_for(index, what, Receipt::Line);
         }
-        self.answer(index, 200, |head| head.content_type("text/html; charset=utf-8").lines(UNCACHED), b"");
+        self.answer_line(index);
     }
 
     fn hear(&mut self, index: u32, channel: &str, since: Since) {

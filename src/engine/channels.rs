@@ -10,11 +10,12 @@ use crate::transport::{Batch, Framing, event_stream, iframe, ndjson};
 use crate::wire::http::AnswerBody;
 use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
-use crate::wire::{text, websocket};
+use crate::wire::websocket;
 
-use super::Engine;
 use super::conn::{Mark, Phase, Socket};
+use super::receipts::Receipt;
 use super::sockets::RETRY;
+use super::{Engine, Unstored};
 
 const JSON: &str = "application/json";
 
@@ -173,104 +174,29 @@ impl<S: Socket> Engine<S> {
         let Ok(data) = std::str::from_utf8(body) else {
             return self.refuse(index, Refusal::new(400, "the message is not UTF-8"));
         };
-        let publications: Vec<Publication> = channels
-            .iter()
-            .map(|channel| Publication { channel: channel.clone(), event: event.clone(), data: data.into() })
-            .collect();
-        match self.publish_from(index, &publications) {
-            Ok(ids) => {
-                let mut json = b"{\"id\":".to_vec();
-                text::decimal(*ids.last().expect("a subscription names a channel"), &mut json);
-                json.extend_from_slice(b",\"channels\":[");
-                for (i, channel) in channels.iter().enumerate() {
-                    if i > 0 {
-                        json.push(b',');
-                    }
-                    text::json_string(channel, &mut json);
-                }
-                json.extend_from_slice(b"],\"subscribers\":");
-                text::decimal(self.subscribers(&channels) as u64, &mut json);
-                json.push(b'}');
-                self.answer_json(index, 201, &json);
-            }
-            Err(refusal) => self.refuse(index, refusal),
-        }
+        let publications = channels.into_iter().map(|channel| Publication {
+            channel,
+            event: event.clone(),
+            data: data.into(),
+        });
+        let what = Unstored { publications: publications.collect(), deletes: false };
+        self.publish_for(index, what, Receipt::One);
     }
 
     pub(super) fn publish_many(&mut self, index: u32, body: &[u8]) {
-        let published = native::publications(body, self.crowd.limits.message_bytes_max)
-            .and_then(|publications| self.publish_from(index, &publications));
-        match published {
-            Ok(ids) => {
-                let mut json = b"{\"ids\":[".to_vec();
-                for (i, id) in ids.into_iter().enumerate() {
-                    if i > 0 {
-                        json.push(b',');
-                    }
-                    text::decimal(id, &mut json);
-                }
-                json.extend_from_slice(b"]}");
-                self.answer_json(index, 201, &json);
+        match native::publications(body, self.crowd.limits.message_bytes_max) {
+            Ok(publications) => {
+                self.publish_for(index, Unstored { publications, deletes: false }, Receipt::Many)
             }
             Err(refusal) => self.refuse(index, refusal),
         }
     }
 
     pub(super) fn delete(&mut self, index: u32, channel: String) {
-        if let Err(refusal) = self.check_not_deaf() {
-            return self.refuse(index, refusal);
-        }
         // The last word in a channel is a message like any other.
-        let now = self.crowd.now;
-        if let Err(refusal) = self.crowd.addresses.may_publish(index, 1, now) {
-            self.crowd.stats.rate_limited += 1;
-            return self.refuse(index, refusal);
-        }
-        match self.hub.delete(&channel, now) {
-            Some(id) => {
-                self.crowd.addresses.has_published(index, 1, now);
-                let mut json = b"{\"id\":".to_vec();
-                text::decimal(id, &mut json);
-                json.extend_from_slice(b",\"channel\":");
-                text::json_string(&channel, &mut json);
-                json.push(b'}');
-                self.answer_json(index, 200, &json);
-            }
-            None => self.refuse(
-                index,
-                Refusal::new(404, "there is no such channel: nobody listens and nothing is kept"),
-            ),
-        }
-    }
-
-    fn subscribers(&self, channels: &[String]) -> usize {
-        channels.iter().filter_map(|name| self.hub.channel_stats(name)).map(|stats| stats.subscribers).sum()
-    }
-
-    /// Publishes for a peer, whose address may say so much and no more.
-    pub(super) fn publish_from(
-        &mut self,
-        index: u32,
-        publications: &[Publication],
-    ) -> Result<Vec<u64>, Refusal> {
-        let now = self.crowd.now;
-        if let Err(refusal) = self.crowd.addresses.may_publish(index, publications.len(), now) {
-            self.crowd.stats.rate_limited += 1;
-            return Err(refusal);
-        }
-        let ids = self.publish_all(publications)?;
-        self.crowd.addresses.has_published(index, ids.len(), now);
-        Ok(ids)
-    }
-
-    /// All or none. Returns their ids.
-    pub(super) fn publish_all(&mut self, publications: &[Publication]) -> Result<Vec<u64>, Refusal> {
-        self.check_not_deaf()?;
-        if publications.iter().any(|publication| publication.data.len() > self.crowd.limits.message_bytes_max)
-        {
-            return Err(Refusal::new(413, "the message is longer than this server allows"));
-        }
-        self.hub.publish(publications, self.crowd.now)
+        let last_word = Publication { channel, event: None, data: "".into() };
+        let what = Unstored { publications: vec![last_word], deletes: true };
+        self.publish_for(index, what, Receipt::LastWord);
     }
 
     /// Answers a program, with JSON.

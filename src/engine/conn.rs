@@ -61,6 +61,9 @@ pub(super) enum Phase {
     /// Of a poll: the next request, which waits. Ends by: one answer, a timeout, the peer leaving.
     /// Of a WebSocket: frames. Of any other stream: nothing. Ends by: the peer leaving.
     Subscribed(Seat),
+    /// The next request, which waits: what this one publishes is on its way to the log. Ends by: the log's answer, a
+    /// timeout, the peer leaving.
+    Storing,
     /// Of a WebSocket in the lab: frames, which go back as they came. Ends by: either side closing.
     Echo,
     /// Nothing. The outbox drains, then we say that no more will come.
@@ -141,6 +144,8 @@ pub(super) enum Mark {
     MayPublish,
     /// It is among those whose peers closed their half.
     Half,
+    /// Of a WebSocket: what it publishes is on its way to the log, and its next frames wait.
+    Storing,
     /// The three facts of an [`Exchange`].
     Http10,
     KeepAlive,
@@ -196,8 +201,10 @@ impl<S> Conn<S> {
             // Behind unsent answers requests wait, in whole, without having been looked at.
             Phase::Head if !self.outbox.is_empty() => self.input.is_some() || self.marks.has(Mark::Unread),
             Phase::Head => self.input.as_deref().is_some_and(has_scanned),
-            Phase::Body(_) => true,
-            Phase::Subscribed(_) => self.marks.has(Mark::Websocket) && self.input.is_some(),
+            Phase::Body(_) | Phase::Storing => true,
+            Phase::Subscribed(_) => {
+                self.marks.has(Mark::Storing) || self.marks.has(Mark::Websocket) && self.input.is_some()
+            }
             Phase::Clock { .. } | Phase::Echo | Phase::Leaving | Phase::Lingering => false,
         }
     }

@@ -64,9 +64,9 @@ impl Drain {
     }
 
     /// When something is to be done, in milliseconds of the monotonic clock.
-    fn deadline_ms(&self, slots: u32) -> u64 {
+    fn deadline_ms(&self, slots: u32, is_storing: bool) -> u64 {
         match &self.stage {
-            Stage::Requests(begun) if begun.is_empty() => 0,
+            Stage::Requests(begun) if begun.is_empty() && !is_storing => 0,
             Stage::Requests(_) => self.requests_until_ms,
             Stage::Sweeps => 0,
             Stage::Farewells { next_slot } if *next_slot < slots => 0,
@@ -103,7 +103,7 @@ impl<S: Socket> Engine<S> {
         let may_ask = match conn.phase {
             Phase::Head | Phase::Body(_) => true,
             Phase::Subscribed(_) => conn.marks.has(Mark::Websocket),
-            Phase::Clock { .. } | Phase::Echo | Phase::Leaving | Phase::Lingering => false,
+            Phase::Clock { .. } | Phase::Storing | Phase::Echo | Phase::Leaving | Phase::Lingering => false,
         };
         if may_ask {
             self.read(index, false);
@@ -126,14 +126,17 @@ impl<S: Socket> Engine<S> {
     /// Goes on with leaving, as far as one turn goes.
     pub(super) fn drain_on(&mut self) {
         let now_ms = self.crowd.now.mono_ms();
+        let is_storing = self.is_storing();
         let Some(drain) = &mut self.drain else { return };
         if let Stage::Requests(begun) = &mut drain.stage {
             let crowd = &self.crowd;
             begun.retain(|&id| crowd.find(id).is_some_and(|index| crowd[index].is_asking()));
-            if begun.is_empty() || now_ms >= drain.requests_until_ms {
+            if begun.is_empty() && !is_storing || now_ms >= drain.requests_until_ms {
                 drain.stage = Stage::Sweeps;
+                self.tell_all_who_wait();
             }
         }
+        let Some(drain) = &mut self.drain else { return };
         if matches!(drain.stage, Stage::Sweeps) && !self.hub.is_active() {
             drain.stage = Stage::Farewells { next_slot: 0 };
         }
@@ -156,7 +159,7 @@ impl<S: Socket> Engine<S> {
     /// When the next thing is to be done about leaving, in milliseconds of the monotonic clock.
     pub(super) fn drain_deadline_ms(&self) -> Option<u64> {
         let drain = self.drain.as_ref().filter(|_| self.crowd.len() > 0)?;
-        Some(drain.deadline_ms(self.crowd.slots()))
+        Some(drain.deadline_ms(self.crowd.slots(), self.is_storing()))
     }
 
     /// Whether everybody is being sent away.
@@ -189,7 +192,7 @@ impl<S: Socket> Engine<S> {
             Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::ShutDown),
             Phase::Head => self.crowd.leave(index),
             // Their end is near as it is.
-            Phase::Body(_) | Phase::Leaving | Phase::Lingering => {}
+            Phase::Body(_) | Phase::Storing | Phase::Leaving | Phase::Lingering => {}
             Phase::Echo => self.part_at_once(index),
             Phase::Subscribed(_) if conn.is_stream() => self.part_when_complete(index),
             Phase::Subscribed(_) | Phase::Clock { .. } => self.part_at_its_moment(index),

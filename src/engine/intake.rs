@@ -119,14 +119,16 @@ impl<S: Socket> Engine<S> {
             Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => {
                 conn.input_bytes() < self.crowd.limits.held_input_bytes_max
             }
+            Phase::Storing => conn.input_bytes() < self.crowd.limits.held_input_bytes_max,
             Phase::Subscribed(_) => !conn.marks.has(Mark::Websocket) || !self.is_paused(index),
             Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => true,
         }
     }
 
-    /// Whether so many answers are unsent that no further request is served.
-    fn is_paused(&self, index: u32) -> bool {
-        self.crowd[index].outbox.len() > self.crowd.limits.unsent_bytes_max
+    /// Whether no further request or frame is served: too many answers are unsent, or the log has to answer first.
+    pub(super) fn is_paused(&self, index: u32) -> bool {
+        let conn = &self.crowd[index];
+        conn.outbox.len() > self.crowd.limits.unsent_bytes_max || conn.marks.has(Mark::Storing)
     }
 
     fn read_once(&mut self, index: u32) -> Intake {
@@ -191,6 +193,7 @@ impl<S: Socket> Engine<S> {
                 _ if conn.marks.has(Mark::Dead) => at = bytes.len(),
                 Phase::Clock { .. } | Phase::Leaving | Phase::Lingering => at = bytes.len(),
                 Phase::Subscribed(_) if conn.marks.has(Mark::Polls) => break,
+                Phase::Storing => break,
                 _ if paused => break,
                 Phase::Subscribed(_) if !conn.marks.has(Mark::Websocket) => at = bytes.len(),
                 Phase::Subscribed(_) | Phase::Echo => {
@@ -341,7 +344,7 @@ impl<S: Socket> Engine<S> {
                 self.part_from(index, Hangup::Left);
             }
             Phase::Subscribed(_) => self.await_the_other_half(index),
-            Phase::Clock { .. } | Phase::Echo => {}
+            Phase::Clock { .. } | Phase::Echo | Phase::Storing => {}
             Phase::Leaving if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::Done),
             Phase::Leaving => {}
             Phase::Lingering => self.crowd.hang_up(index, Hangup::Done),

@@ -31,7 +31,7 @@ impl<S: Socket> Engine<S> {
         self.crowd.check_invariants(self.bids_farewell());
         self.crowd.check_budget();
         let sittings: Vec<Sitting> = self.crowd.conns.iter().filter_map(sitting).collect();
-        self.hub.check_invariants(&sittings);
+        self.hub.check_invariants(&sittings, self.check_storing());
     }
 }
 
@@ -80,7 +80,7 @@ impl<S: Socket> Crowd<S> {
         let most_ms = match conn.phase {
             Phase::Clock { .. } if !leaving => TICK_MS,
             Phase::Body(_) => self.limits.body_timeout_ms,
-            Phase::Leaving => self.limits.write_timeout_ms,
+            Phase::Storing | Phase::Leaving => self.limits.write_timeout_ms,
             Phase::Lingering => self.limits.linger_ms,
             Phase::Head | Phase::Subscribed(_) | Phase::Echo | Phase::Clock { .. } => u64::MAX,
         };

@@ -5,13 +5,16 @@
 //! kernel's sockets and over a test's.
 //!
 //! Its doors are few. *Inputs*: [`accept`](Engine::accept), [`ready`](Engine::ready),
-//! [`publish`](Engine::publish), [`shut_down`](Engine::shut_down), [`end_turn`](Engine::end_turn).
+//! [`publish`](Engine::publish), [`stored`](Engine::stored), [`shut_down`](Engine::shut_down),
+//! [`end_turn`](Engine::end_turn).
 //! *Time*: [`deadline`](Engine::deadline) says when [`advance`](Engine::advance) must run again.
-//! *Outputs*: what is written to the sockets, and the [`Stats`].
+//! *Outputs*: what is written to the sockets, the [`Stats`], and as long as the log is kept elsewhere
+//! what is [`unstored`](Engine::unstored) and [`outdated`](Engine::outdated).
 //!
 //! Where to look: `conn` is a connection, `crowd` does things to all of them. `intake` turns bytes
 //! into requests; `answers`, and for channels `channels`, turn plans into answers; `sockets` hears
-//! what WebSockets say. `timers` says what happens when time has passed, `walk` looks after those
+//! what WebSockets say. `storing` has publishers wait for a log that takes time, and
+//! `receipts` tell them when it is over. `timers` says what happens when time has passed, `walk` looks after those
 //! who have no timer, `halves` after those who will say no more. `budget` and `addresses` say when
 //! it is too much; `drain` says how the server leaves. `report` tells how it goes, in numbers from
 //! `stats`.
@@ -34,9 +37,11 @@ mod halves;
 mod intake;
 #[cfg(debug_assertions)]
 mod invariants;
+mod receipts;
 mod report;
 mod sockets;
 mod stats;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -57,12 +62,14 @@ use crate::wire::refusal::Refusal;
 pub use conn::Socket;
 pub use courier::Courier;
 pub use stats::{Hangup, Stats};
+pub use storing::{Stored, Unstored};
 
 use addresses::Room;
 use conn::{Mark, Phase};
 use courier::Dispatch;
 use crowd::Crowd;
 use drain::Drain;
+use storing::Storing;
 use walk::Walk;
 
 /// Connections beyond the most that are let in to hear that the server is full. Any more are dropped.
@@ -98,6 +105,8 @@ pub struct Holdings {
     pub history_bytes: usize,
     /// What all connections hold.
     pub held_bytes: usize,
+    /// What waits for the log.
+    pub unstored_bytes: usize,
     /// Addresses remembered.
     pub addresses: usize,
     /// Subscribers whose peers closed their half.
@@ -111,6 +120,8 @@ pub struct Engine<S> {
     gate: Gate,
     shelf: Box<dyn Shelf>,
     tick: Tick,
+    /// What is on its way to the log, if that takes time.
+    storing: Option<Box<Storing>>,
     /// Where input is read to. Empty while it is being served.
     scratch: Vec<u8>,
     /// Where answers are put together.
@@ -142,6 +153,7 @@ impl<S: Socket> Engine<S> {
         Engine {
             hub: Hub::new(settings, now),
             tick: Tick::new(limits.padding_max),
+            storing: None,
             crowd: Crowd::new(limits, gate.all_origin_lines(), seed, now),
             gate,
             shelf,
@@ -216,13 +228,18 @@ impl<S: Socket> Engine<S> {
         self.check_invariants();
     }
 
-    /// Publishes to channels, all or none, like a client would. Returns the messages' ids.
+    /// Publishes to channels, all or none, like a client would. Returns the messages' ids: none yet, if the log
+    /// is kept [elsewhere](Engine::log_elsewhere) and has to answer first.
     ///
     /// # Errors
-    /// If a message is too long, or a channel would be one too many.
-    pub fn publish(&mut self, publications: &[Publication], now: Now) -> Result<Vec<u64>, Refusal> {
+    /// If a message is too long, a channel would be one too many, or too much waits for the log.
+    pub fn publish(
+        &mut self,
+        publications: impl Into<Vec<Publication>>,
+        now: Now,
+    ) -> Result<Vec<u64>, Refusal> {
         self.crowd.tell_time(now);
-        let published = self.publish_all(publications);
+        let published = self.publish_inside(publications.into());
         self.check_invariants();
         published
     }
@@ -232,6 +249,7 @@ impl<S: Socket> Engine<S> {
     pub fn advance(&mut self, now: Now) {
         self.crowd.tell_time(now);
         self.fire_timers();
+        self.tell_the_overdue();
         self.take_a_walk();
         self.hub.advance(now);
         self.hub.sweep(&mut self.crowd);
@@ -267,6 +285,7 @@ impl<S: Socket> Engine<S> {
             self.crowd.wheel.deadline(),
             self.hub.deadline(),
             self.walk.deadline(&self.crowd),
+            self.storing_deadline_ms(),
             self.drain_deadline_ms(),
         ];
         timers.into_iter().flatten().min().map(|ms| ms * 1_000)
@@ -288,6 +307,7 @@ impl<S: Socket> Engine<S> {
             channels: self.hub.channels(),
             history_bytes: self.hub.history_bytes(),
             held_bytes: self.crowd.budget.held_bytes(),
+            unstored_bytes: self.unstored_bytes(),
             addresses: self.crowd.addresses.len(),
             halves: self.crowd.halves.iter().filter(|id| self.crowd.find(**id).is_some()).count(),
         }

@@ -16,7 +16,7 @@ use super::conn::{Phase, Socket};
 /// Connections by what they do, in the order of [`PHASES`].
 type Census = [u64; PHASES.len()];
 
-const PHASES: [&str; 5] = ["request", "clock", "subscribed", "lab", "leaving"];
+const PHASES: [&str; 6] = ["request", "clock", "subscribed", "storing", "lab", "leaving"];
 
 /// Subscribers by how they are told, in the order of [`Framing::NAMES`].
 type Listeners = [u64; Framing::NAMES.len()];
@@ -103,7 +103,7 @@ impl<S: Socket> Engine<S> {
     }
 
     /// Name, kind and value of everything that is one number.
-    fn numbers(&self) -> [(&'static str, &'static str, u64); 27] {
+    fn numbers(&self) -> [(&'static str, &'static str, u64); 31] {
         let (stats, hub) = (&self.crowd.stats, self.hub.stats());
         [
             ("uptime_seconds", "gauge", (self.crowd.now.mono_us - self.began.mono_us) / 1_000_000),
@@ -112,6 +112,7 @@ impl<S: Socket> Engine<S> {
             ("channels", "gauge", self.hub.channels() as u64),
             ("history_bytes", "gauge", self.hub.history_bytes() as u64),
             ("held_bytes", "gauge", self.crowd.budget.held_bytes() as u64),
+            ("unstored_bytes", "gauge", self.unstored_bytes() as u64),
             ("head", "gauge", self.hub.head()),
             ("accepted", "counter", stats.accepted),
             ("turned_away", "counter", stats.turned_away),
@@ -122,6 +123,9 @@ impl<S: Socket> Engine<S> {
             ("timed_out", "counter", stats.timed_out),
             ("rate_limited", "counter", stats.rate_limited),
             ("uploads_refused", "counter", stats.uploads_refused),
+            ("store_refusals", "counter", stats.store_refusals),
+            ("store_failures", "counter", stats.store_failures),
+            ("store_timeouts", "counter", stats.store_timeouts),
             ("channels_refused", "counter", hub.channels_refused),
             ("sections_refused", "counter", hub.sections_refused),
             ("messages", "counter", hub.messages),
@@ -146,8 +150,9 @@ impl<S: Socket> Engine<S> {
                     listeners[self.hub.framing(seat).kind()] += 1;
                     2
                 }
-                Phase::Echo => 3,
-                Phase::Leaving | Phase::Lingering => 4,
+                Phase::Storing => 3,
+                Phase::Echo => 4,
+                Phase::Leaving | Phase::Lingering => 5,
             };
             census[phase] += 1;
         }

@@ -9,17 +9,19 @@ use serde_json::value::RawValue;
 
 use crate::dialect::native;
 use crate::hub::{Seat, Subscription};
+use crate::kit::secret::Secret;
 use crate::log::Since;
 use crate::transport::Framing;
-use crate::wire::json::{self, Asked, Command, Start};
+use crate::wire::json::{self, Asked, Command, Publication, Start};
 use crate::wire::refusal::Refusal;
 use crate::wire::text;
 use crate::wire::websocket::{self, Accept, CloseCode, Event, Limits, Opcode, Reader, Violation};
 
-use super::Engine;
 use super::answers::problem;
 use super::conn::{Mark, Phase, Socket};
+use super::receipts::Receipt;
 use super::stats::Hangup;
+use super::{Engine, Unstored};
 
 /// What `/lab/echo` takes: the largest message of the test suites it is there for.
 const LAB_LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 1 << 20 };
@@ -49,7 +51,7 @@ impl<S: Socket> Engine<S> {
             {
                 return bytes.len();
             }
-            if self.crowd[index].outbox.len() > self.crowd.limits.unsent_bytes_max {
+            if self.is_paused(index) {
                 break;
             }
             match reader.next(&bytes[at..], &limits) {
@@ -137,27 +139,42 @@ impl<S: Socket> Engine<S> {
 
     fn obey(&mut self, index: u32, text: &str) {
         let Asked { reference, command } = json::command(text);
-        let done = command.and_then(|command| match command {
-            Command::Publish { publication, token } => {
-                self.check_had_begun(index)?;
-                if !self.crowd[index].marks.has(Mark::MayPublish) {
-                    self.gate.check_secret(token.as_ref())?;
-                }
-                native::check_publication(&publication, self.crowd.limits.message_bytes_max)?;
-                Ok(self.publish_from(index, &[publication])?[0])
+        let done = match command {
+            Err(refusal) => Err(refusal),
+            Ok(Command::Publish { publication, token }) => {
+                let checked = self.check_speech(index, &publication, token.as_ref());
+                let Err(refusal) = checked else {
+                    let what = Unstored { publications: vec![publication], deletes: false };
+                    return self.publish_for(index, what, Receipt::Command(reference));
+                };
+                Err(refusal)
             }
-            Command::Subscribe { names, start } => {
+            Ok(Command::Subscribe { names, start }) => {
                 let since = start.map(|start| match start {
                     Start::After(id) => Since::After(id),
                     Start::Oldest => Since::Oldest,
                 });
                 self.change_subscription(index, |now| now.extend(names), since)
             }
-            Command::Unsubscribe { names } => {
+            Ok(Command::Unsubscribe { names }) => {
                 self.change_subscription(index, |now| now.retain(|name| !names.contains(name)), None)
             }
-        });
+        };
         self.answer_command(index, reference.as_deref().map(RawValue::get), done);
+    }
+
+    /// Whether this may be published over a WebSocket, now and by whoever is there.
+    fn check_speech(
+        &self,
+        index: u32,
+        publication: &Publication,
+        token: Option<&Secret>,
+    ) -> Result<(), Refusal> {
+        self.check_had_begun(index)?;
+        if !self.crowd[index].marks.has(Mark::MayPublish) {
+            self.gate.check_secret(token)?;
+        }
+        native::check_publication(publication, self.crowd.limits.message_bytes_max)
     }
 
     /// Leaves all seats and takes new ones, at the same cursor or at the one that the client names. Returns the cursor:
@@ -223,7 +240,7 @@ impl<S: Socket> Engine<S> {
 
     /// `{"ref":ANY,"id":ID}`, with the message's id or the subscription's cursor, or `{"ref":ANY,"error":{…}}`.
     /// What asks for no answer and went well gets none.
-    fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<u64, Refusal>) {
+    pub(super) fn answer_command(&mut self, index: u32, reference: Option<&str>, done: Result<u64, Refusal>) {
         let has_left = !matches!(self.crowd[index].phase, Phase::Subscribed(_));
         if has_left || reference.is_none() && done.is_ok() {
             return;

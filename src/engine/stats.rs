@@ -54,6 +54,12 @@ pub struct Stats {
     pub rate_limited: u64,
     /// Bodies and messages in pieces that were not waited for, because connections held too much already.
     pub uploads_refused: u64,
+    /// Publications refused because too much waited for the log.
+    pub store_refusals: u64,
+    /// Publications that the log could not store.
+    pub store_failures: u64,
+    /// Publishers who were told that nobody knows, because the log did not answer in time.
+    pub store_timeouts: u64,
     /// Ticks sent.
     pub ticks: u64,
     /// Ticks left out, because the reader had not taken the one before.

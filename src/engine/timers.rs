@@ -61,7 +61,7 @@ impl<S: Socket> Engine<S> {
                     Refusal::fatal(408, "the body of the request did not come to its end in time"),
                 );
             }
-            Phase::Head | Phase::Leaving => self.crowd.arm_in(index, until_stalled_ms),
+            Phase::Head | Phase::Storing | Phase::Leaving => self.crowd.arm_in(index, until_stalled_ms),
             Phase::Lingering => self.crowd.hang_up(index, Hangup::Done),
         }
     }

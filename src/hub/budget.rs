@@ -15,12 +15,11 @@ impl Hub {
             return;
         }
         let level = self.level(self.history_budget - self.history_budget / SLACK);
-        for (_, channel) in &mut self.channels {
-            let before = channel.history.bytes();
-            if before > level {
-                self.stats.evicted += channel.history.shrink_to(level) as u64;
-                self.history_bytes -= before - channel.history.bytes();
-            }
+        let larger = self.channels.iter().filter(|(_, channel)| channel.history.bytes() > level);
+        let larger: Vec<u32> = larger.map(|(key, _)| key as u32).collect();
+        for key in larger {
+            let evicted = self.change_history(key, |channel| channel.history.shrink_to(level));
+            self.stats.evicted += evicted as u64;
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Aside {
     pub(super) tick: Option<Box<str>>,
     /// Everything up to here was deleted, as soon as it is swept.
     pub(super) deleted: u64,
+    /// Messages for this channel that the log has not stored yet.
+    pub(super) awaited: u32,
 }
 
 /// The row of those with several channels, where there are none.
@@ -94,6 +96,12 @@ impl Channel {
         }
     }
 
+    /// Nothing was said here yet after this id.
+    pub(super) fn begin_at(&mut self, floor: u64) {
+        self.history = History::new(floor);
+        (self.head, self.swept) = (floor, floor);
+    }
+
     /// Whether every member of a section has everything.
     pub(super) fn at_rest(&self) -> bool {
         self.swept == self.head && self.sweep().is_none()
@@ -114,6 +122,11 @@ impl Channel {
         self.aside.as_ref().map_or(NOBODY, |aside| &aside.several)
     }
 
+    /// How many messages for it the log has not stored yet.
+    pub(super) fn awaited(&self) -> u32 {
+        self.aside.as_ref().map_or(0, |aside| aside.awaited)
+    }
+
     /// Gives back the room for what is not there any more.
     pub(super) fn tidy(&mut self) {
         self.aside.take_if(|aside| {
@@ -123,6 +136,7 @@ impl Channel {
                 && aside.tick.is_none()
                 && aside.deleted == 0
                 && aside.waiting_us == 0
+                && aside.awaited == 0
         });
     }
 
@@ -272,6 +286,6 @@ impl Channel {
 
     /// Whether nobody would miss it.
     pub(super) fn is_forgettable(&self) -> bool {
-        self.history.is_empty() && !self.queued && self.subscribers() == 0
+        self.history.is_empty() && !self.queued && self.subscribers() == 0 && self.awaited() == 0
     }
 }

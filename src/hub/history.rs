@@ -36,8 +36,14 @@ const NO_ENTRIES: &VecDeque<Entry> = &VecDeque::new();
 #[derive(Debug)]
 struct Entry {
     message: Rc<Message>,
-    /// When it came, on the monotonic clock.
-    stored_ms: u64,
+    /// When it came, on the monotonic clock: before zero, if the machine has been started since.
+    stored_ms: i64,
+}
+
+impl Entry {
+    fn expires_ms(&self, limits: &ChannelLimits) -> u64 {
+        u64::try_from(self.stored_ms.saturating_add_unsigned(limits.age_ms)).unwrap_or(0)
+    }
 }
 
 impl History {
@@ -49,10 +55,15 @@ impl History {
     /// Appends, and drops from the front whatever no longer fits. The newest message always
     /// fits, however large: those who wait for it have not read it yet.
     pub fn push(&mut self, message: Rc<Message>, now_ms: u64, limits: &ChannelLimits) {
+        self.push_aged(message, 0, now_ms, limits);
+    }
+
+    /// The same with a message that came so many milliseconds ago, before this server began.
+    pub fn push_aged(&mut self, message: Rc<Message>, age_ms: u64, now_ms: u64, limits: &ChannelLimits) {
         debug_assert!(message.id > self.newest().map_or(self.floor, |newest| newest.id));
         let tail = self.tail.get_or_insert_with(|| Box::new(Tail { entries: VecDeque::new(), bytes: 0 }));
         tail.bytes += message.weight();
-        tail.entries.push_back(Entry { message, stored_ms: now_ms });
+        tail.entries.push_back(Entry { message, stored_ms: now_ms as i64 - age_ms as i64 });
         while self.len() > limits.messages_max || self.bytes() > limits.bytes_max && self.len() > 1 {
             self.drop_oldest();
         }
@@ -62,7 +73,7 @@ impl History {
     /// Drops what is too old. Returns when to look again, in milliseconds of the monotonic clock.
     pub fn expire(&mut self, now_ms: u64, limits: &ChannelLimits) -> Option<u64> {
         while let Some(oldest) = self.entries().front() {
-            let expires_ms = oldest.stored_ms.saturating_add(limits.age_ms);
+            let expires_ms = oldest.expires_ms(limits);
             if expires_ms > now_ms {
                 return Some(expires_ms);
             }
@@ -153,7 +164,7 @@ impl History {
         assert_eq!(bytes, self.bytes(), "a history does not weigh what it says");
         assert!(self.len() <= limits.messages_max, "{} messages in a history", self.len());
         assert!(self.len() <= 1 || bytes <= limits.bytes_max, "{bytes} bytes in a history");
-        self.entries().front().map(|oldest| oldest.stored_ms.saturating_add(limits.age_ms))
+        self.entries().front().map(|oldest| oldest.expires_ms(limits))
     }
 
     fn entries(&self) -> &VecDeque<Entry> {
@@ -226,6 +237,17 @@ mod tests {
         assert_eq!(ids(&history), [2]);
         assert_eq!(history.expire(1_600, LIMITS), None);
         assert_eq!((history.is_empty(), history.floor), (true, 2));
+    }
+
+    #[test]
+    fn a_message_that_is_older_than_the_machine_is_up_expires_in_its_time() {
+        let mut history = History::new(0);
+        history.push_aged(message(1, "x"), 1_000, 100, LIMITS);
+        assert!(history.is_empty() && history.floor == 1, "it was too old when it came");
+        history.push_aged(message(2, "x"), 900, 100, LIMITS);
+        history.push_aged(message(3, "x"), 20, 100, LIMITS);
+        assert_eq!(history.expire(199, LIMITS), Some(200));
+        assert_eq!(history.expire(200, LIMITS), Some(1_080));
     }
 
     #[test]

@@ -27,8 +27,9 @@ impl Hub {
         self.channels.iter().map(|(_, channel)| 1 + channel.history.len()).sum::<usize>() + self.several.len()
     }
 
-    /// Panics if anything is not as it must be. `sittings` are all connections that say they sit here.
-    pub(crate) fn check_invariants(&self, sittings: &[Sitting]) {
+    /// Panics if anything is not as it must be. `sittings` are all connections that say they sit here,
+    /// and `awaited` is how many messages the log has yet to store.
+    pub(crate) fn check_invariants(&self, sittings: &[Sitting], awaited: usize) {
         let mut behind = HashMap::new();
         let (mut in_rows, mut beside, mut listeners) = (0, 0, 0);
         for &sitting in sittings {
@@ -53,6 +54,11 @@ impl Hub {
         let in_rows_of_several = channels().map(|(_, channel)| channel.several().len()).sum::<usize>();
         assert_eq!(chairs, in_rows_of_several, "chairs that are in no row, or the reverse");
         assert_eq!(self.names.len(), self.channels.len(), "channels without a name");
+        let reserved = channels().map(|(_, channel)| channel.awaited() as usize).sum::<usize>();
+        assert_eq!(
+            awaited, reserved,
+            "channels are kept open for what the log does not know, or the reverse"
+        );
         for (key, channel) in channels() {
             self.check_channel(key, channel);
             self.check_users(key, channel, &behind);
@@ -113,6 +119,7 @@ impl Hub {
         assert!(channel.swept <= channel.head, "{name} was swept up to what was never said");
         let expires_ms = channel.history.check_invariants(&channel.limits);
         assert!(channel.history.floor() <= channel.head, "{name} forgot what was never said");
+        assert!(channel.head <= self.log.head(), "{name} is ahead of the log");
         if let Some(newest) = channel.history.newest() {
             assert_eq!(newest.id, channel.head, "the newest message of {name} is not its head");
         }

@@ -4,7 +4,7 @@
 //! Subscribers are cursors into that: one that is behind is served from the history, one
 //! that has everything takes a seat and is served by the next sweep.
 //!
-//! The kinds of method: *inputs* (`publish`, `delete`, `subscribe`, `poll_chat`, `leave`), *time*
+//! The kinds of method: *inputs* (`reserve` and then `store`, `delete` or `give_up`; `subscribe`, `poll_chat`, `leave`), *time*
 //! (`deadline`, `advance`, `sweep`), and one *output*: what the hub has to say to
 //! connections, it says to the [`Members`] handed in.
 //!
@@ -17,6 +17,8 @@ mod forgotten;
 mod history;
 #[cfg(debug_assertions)]
 mod invariants;
+mod publish;
+mod recall;
 mod row;
 mod several;
 mod sweep;
@@ -31,15 +33,15 @@ use crate::config::{ChannelRules, Pace, Settings};
 use crate::kit::clock::Now;
 use crate::kit::histogram::Histogram;
 use crate::kit::wheel::Wheel;
-use crate::log::{MemoryLog, Message, Since};
+use crate::log::{Ids, Message, Since};
 use crate::transport::long_poll::Answers;
 use crate::transport::{Batch, Framing};
-use crate::wire::json::Publication;
 use crate::wire::refusal::Refusal;
 
 pub use catch_up::Subscription;
 #[cfg(debug_assertions)]
 pub(crate) use invariants::Sitting;
+pub use publish::Reservation;
 
 use channel::Channel;
 use forgotten::Forgotten;
@@ -171,7 +173,8 @@ pub struct HubStats {
 
 /// All channels of the server.
 pub struct Hub {
-    log: MemoryLog,
+    /// The newest id is that of the newest message that is stored: of no other there is one.
+    log: Ids,
     channels: Slab<Channel>,
     names: HashMap<Rc<str>, u32>,
     several: Slab<Several>,
@@ -187,6 +190,8 @@ pub struct Hub {
     /// When a ticker ticks. Keys are places in `tickers`.
     beats: Wheel,
     forgotten: Forgotten,
+    /// Floors that have risen since a log elsewhere was told of them, if there is one.
+    risen: Option<HashMap<Rc<str>, u64>>,
     rules: ChannelRules,
     pace: Pace,
     channels_max: usize,
@@ -206,10 +211,11 @@ pub struct Hub {
 impl Hub {
     /// A hub without channels, whose log begins now.
     pub fn new(settings: &Settings, now: Now) -> Self {
-        let log = MemoryLog::new(now);
+        let log = Ids::new(now);
         Hub {
             forgotten: Forgotten::new(log.head()),
             log,
+            risen: None,
             channels: Slab::new(),
             names: HashMap::new(),
             several: Slab::new(),
@@ -229,69 +235,6 @@ impl Hub {
             hushed: false,
             stats: HubStats::default(),
         }
-    }
-
-    /// Publishes all or none. Returns their ids, strictly increasing; they are delivered by the
-    /// sweeps to come. Refused when a channel would be one too many.
-    pub fn publish(&mut self, publications: &[Publication], now: Now) -> Result<Vec<u64>, Refusal> {
-        let mut keys = Vec::with_capacity(publications.len());
-        for publication in publications {
-            match self.open(&publication.channel) {
-                Ok(key) => keys.push(key),
-                Err(refusal) => {
-                    keys.iter().for_each(|&key| self.forget_if_empty(key));
-                    return Err(refusal);
-                }
-            }
-        }
-        let ids = keys.iter().zip(publications).map(|(&key, publication)| {
-            let id = self.log.stamp(now);
-            let event = publication.event.as_deref().map(Box::from);
-            self.append(key, Message { id, event, data: publication.data.clone() }, now);
-            id
-        });
-        Ok(ids.collect())
-    }
-
-    /// Forgets a channel's history, and tells its subscribers. Returns the id of the last word,
-    /// or `None` if there is no such channel.
-    pub fn delete(&mut self, name: &str, now: Now) -> Option<u64> {
-        let key = *self.names.get(name)?;
-        let id = self.log.stamp(now);
-        let channel = &mut self.channels[key as usize];
-        let before = channel.history.bytes();
-        channel.history.forget_through(u64::MAX);
-        self.history_bytes -= before - channel.history.bytes();
-        channel.aside().deleted = id;
-        self.append(key, Message { id, event: Some("deleted".into()), data: "".into() }, now);
-        Some(id)
-    }
-
-    fn append(&mut self, key: u32, message: Message, now: Now) {
-        let channel = &mut self.channels[key as usize];
-        let before = channel.history.bytes();
-        if channel.at_rest() {
-            // Everyone seated here has whatever was said anywhere until now, and heartbeats may have told them so:
-            // no cursor ever goes back.
-            channel.swept = message.id - 1;
-        }
-        channel.head = message.id;
-        let waiting_us = &mut channel.aside().waiting_us;
-        if *waiting_us == 0 {
-            *waiting_us = now.mono_us;
-        }
-        channel.history.push(Rc::new(message), now.mono_ms(), &channel.limits);
-        self.history_bytes = self.history_bytes + channel.history.bytes() - before;
-        self.stats.messages += 1;
-        let gather_ms = channel.limits.gather_ms;
-        if gather_ms == 0 || self.hushed {
-            self.activate(key);
-        } else if !channel.queued && !self.gathers.is_armed(key) {
-            self.gathers.wind(now.mono_ms());
-            self.gathers.arm(key, now.mono_ms() + gather_ms);
-        }
-        self.keep_budget();
-        self.watch_age(key, now);
     }
 
     fn activate(&mut self, key: u32) {
@@ -583,11 +526,22 @@ impl Hub {
     }
 
     fn expire_one(&mut self, key: u32, now: Now) -> Option<u64> {
+        self.change_history(key, |channel| channel.history.expire(now.mono_ms(), &channel.limits))
+    }
+
+    /// Changes a channel's history, and keeps the books: what all of them weigh, and what a log elsewhere need not
+    /// keep any longer.
+    fn change_history<R>(&mut self, key: u32, change: impl FnOnce(&mut Channel) -> R) -> R {
         let channel = &mut self.channels[key as usize];
-        let before = channel.history.bytes();
-        let due_ms = channel.history.expire(now.mono_ms(), &channel.limits);
-        self.history_bytes -= before - channel.history.bytes();
-        due_ms
+        let (bytes, floor) = (channel.history.bytes(), channel.history.floor());
+        let result = change(channel);
+        self.history_bytes = self.history_bytes + channel.history.bytes() - bytes;
+        if channel.history.floor() > floor
+            && let Some(risen) = &mut self.risen
+        {
+            risen.insert(Rc::clone(&channel.name), channel.history.floor());
+        }
+        result
     }
 
     /// Sets the timer for the channel's oldest message.

@@ -318,9 +318,8 @@ impl Hub {
         if sweep.section < several || sweep.place != sweep.ends[several] {
             channel.aside().sweep = Some(sweep);
         } else {
-            let before = channel.history.bytes();
-            channel.end_sweep(sweep.target, key, self.pace.holes_min, members);
-            self.history_bytes -= before - channel.history.bytes();
+            let holes_min = self.pace.holes_min;
+            self.change_history(key, |channel| channel.end_sweep(sweep.target, key, holes_min, members));
             self.stats.gaps += sweep.gaps;
             self.stats.sweeps.count(sweep.deliveries);
             self.close_several_holes(key);

@@ -7,10 +7,10 @@
 //!
 //! Knows: time, ids, messages. Never learns who subscribes.
 
-mod memory;
+mod ids;
 mod message;
 
-pub use memory::MemoryLog;
+pub use ids::Ids;
 pub use message::Message;
 
 /// Where a subscriber begins to read.

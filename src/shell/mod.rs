@@ -8,11 +8,13 @@
 mod alarm;
 mod clock;
 mod descriptors;
+mod disk;
 mod folder;
 mod listener;
 pub mod logs;
 mod reactor;
 mod ring;
+mod sqlite;
 mod stream;
 
 use std::fmt;
@@ -28,6 +30,7 @@ use folder::Folder;
 use listener::{Listener, Manner};
 use reactor::Reactor;
 use ring::Ring;
+use sqlite::Sqlite;
 
 /// Why the server cannot serve. One line, for the operator.
 #[derive(Debug)]
@@ -70,7 +73,11 @@ pub fn serve(mut settings: Settings) -> Result<(), ServeError> {
         engine.employ(Box::new(ring));
     }
     let kernel = |error: io::Error| ServeError(format!("the kernel refuses what a server needs: {error}"));
-    let reactor = Reactor::new(engine, listeners, clock).map_err(kernel)?;
+    let mut log = settings.data.as_deref().map(|folder| Sqlite::open(folder, now)).transpose()?;
+    if let Some(log) = &mut log {
+        log.recall(&mut engine, now)?;
+    }
+    let reactor = Reactor::new(engine, listeners, clock, log).map_err(kernel)?;
     // Only now: whoever reads this may connect, or send a signal, at once.
     urls.iter().for_each(|url| announce(url));
     reactor.run().map_err(kernel)

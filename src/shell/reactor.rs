@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
@@ -20,7 +20,9 @@ use crate::kit::id::ConnId;
 
 use super::alarm::Alarm;
 use super::clock::Clock;
+use super::disk::Disk;
 use super::listener::Listener;
+use super::sqlite::Sqlite;
 use super::stream::Stream;
 
 /// Events taken from the kernel at a time. The rest stays there for the next turn.
@@ -41,7 +43,9 @@ const LAST_ACCEPTS: usize = 64;
 // Tokens that no connection has: no generation is all ones.
 const ALARM: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
-const LISTENERS_END: usize = usize::MAX - 1;
+/// The disk has answered. Nothing is to be read from it: its answers are taken in every turn.
+const DISK: Token = Token(usize::MAX - 2);
+const LISTENERS_END: usize = usize::MAX - 2;
 
 /// The loop and what it turns.
 pub(super) struct Reactor {
@@ -51,6 +55,8 @@ pub(super) struct Reactor {
     alarm: Alarm,
     clock: Clock,
     signals: Signals,
+    /// Where the log is kept, if not in memory.
+    disk: Option<Disk>,
     /// There may be connections to accept. An edge-triggered listener does not say so twice.
     acceptable: bool,
     /// Out of descriptors: when to try again, in microseconds of the monotonic clock.
@@ -68,6 +74,7 @@ impl Reactor {
         engine: Engine<Stream>,
         mut listeners: Vec<Listener>,
         clock: Clock,
+        log: Option<Sqlite>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new()?;
@@ -78,6 +85,10 @@ impl Reactor {
         for (i, listener) in listeners.iter_mut().enumerate() {
             registry.register(listener.source(), Token(LISTENERS_END - 1 - i), Interest::READABLE)?;
         }
+        let disk = match log {
+            Some(log) => Some(Disk::start(log, Waker::new(registry, DISK)?)?),
+            None => None,
+        };
         Ok(Reactor {
             poll,
             engine,
@@ -85,6 +96,7 @@ impl Reactor {
             alarm,
             clock,
             signals,
+            disk,
             acceptable: true,
             starved_until: None,
             complained_at: None,
@@ -109,14 +121,23 @@ impl Reactor {
             for event in events.iter().filter(|event| event.token() < listeners_start) {
                 self.engine.ready(ConnId::from_u64(event.token().0 as u64), readiness(event), now);
             }
+            if let Some(disk) = &self.disk {
+                self.engine.stored(disk.answers(), now);
+            }
             let before = self.engine.connections();
             self.engine.advance(now);
+            if let Some(disk) = &self.disk {
+                disk.give(self.engine.unstored().collect(), self.engine.outdated().collect());
+            }
             now = self.clock.now();
             self.engine.end_turn(now.mono_us);
             if self.engine.connections() < before {
                 // Descriptors are free again.
                 self.starved_until = None;
             }
+        }
+        if let Some(disk) = self.disk.take().filter(|_| !self.hurried) {
+            disk.close();
         }
         log::info!(cut_off = self.engine.connections(); "stopped");
         Ok(())

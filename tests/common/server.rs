@@ -21,7 +21,7 @@ pub struct Setup {
     limits: String,
     tables: String,
     /// An option of `ulimit`, and its value.
-    descriptors: Option<(&'static str, u32)>,
+    ulimit: Option<(&'static str, u32)>,
 }
 
 impl Setup {
@@ -60,15 +60,26 @@ impl Setup {
         self.arg("--static").arg(directory.to_str().expect("scratch paths are plain"))
     }
 
+    /// Keeps the log in a directory.
+    pub fn data(self, directory: &Path) -> Self {
+        self.arg("--data").arg(directory.to_str().expect("scratch paths are plain"))
+    }
+
     /// How many descriptors the process may have (soft and hard limit).
     pub fn descriptors(mut self, most: u32) -> Self {
-        self.descriptors = Some(("-n", most));
+        self.ulimit = Some(("-n", most));
         self
     }
 
     /// How many it may have at first; it may raise that itself.
     pub fn soft_descriptors(mut self, at_first: u32) -> Self {
-        self.descriptors = Some(("-Sn", at_first));
+        self.ulimit = Some(("-Sn", at_first));
+        self
+    }
+
+    /// How large its files may become, in KiB: a disk that is soon full. Writing more fails.
+    pub fn soft_file_kib(mut self, most: u32) -> Self {
+        self.ulimit = Some(("-Sf", 2 * most));
         self
     }
 
@@ -96,11 +107,13 @@ impl Setup {
     fn launch(self) -> Server {
         let scratch = Scratch::new();
         let binary = env!("CARGO_BIN_EXE_encke");
-        let mut command = match self.descriptors {
+        let mut command = match self.ulimit {
             None => Command::new(binary),
             Some((option, most)) => {
                 let mut shell = Command::new("sh");
-                shell.arg("-c").arg(format!("ulimit {option} {most}; exec \"$0\" \"$@\"")).arg(binary);
+                // A file that is too large is to be an error, and not the end.
+                let script = format!("trap '' XFSZ; ulimit {option} {most}; exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(binary);
                 shell
             }
         };
@@ -180,8 +193,21 @@ impl Server {
         prlimit(Some(self.process()), Resource::Nofile, limit).expect("the child is ours");
     }
 
+    /// The disk is large again.
+    pub fn allow_files(&self) {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit { current: maximum, maximum };
+        prlimit(Some(self.process()), Resource::Fsize, limit).expect("the child is ours");
+    }
+
     fn process(&self) -> Pid {
         Pid::from_raw(self.pid() as i32).expect("a child has an id")
+    }
+
+    /// Ends it at once: nothing is said, and nothing more is written.
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.exit();
     }
 
     /// Waits for the end of the process.

@@ -145,6 +145,31 @@ fn a_connection_is_accepted_registered_read_answered_and_closed() {
 }
 
 #[test]
+fn a_message_is_on_the_disk_with_one_sync_and_an_idle_disk_with_none() {
+    const MESSAGES: u64 = 10;
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("data");
+    let server = Setup::default().setting("heartbeat", "\"0s\"").data(&folder).start();
+    let mut publisher = Client::connect(&server);
+    // The first one begins the file beside the file.
+    assert_eq!(publisher.post("/channels/news", "hello").status(), 201);
+    let Some(strace) = Strace::attach(&server) else { return };
+    for _ in 0..MESSAGES {
+        assert_eq!(publisher.post("/channels/news", "hello").status(), 201);
+    }
+    let calls = strace.counts();
+    assert_eq!(of(&calls, "fdatasync") + of(&calls, "fsync"), MESSAGES, "{calls:?}");
+    let Some(strace) = Strace::attach(&server) else { return };
+    let_pass(Duration::from_secs(2));
+    let calls = strace.counts();
+    assert!(
+        calls.keys().all(|name| ["epoll_wait", "futex", "restart_syscall"].contains(&name.as_str())),
+        "{calls:?}"
+    );
+    assert!(calls.values().sum::<u64>() <= 4, "two threads sleep: {calls:?}");
+}
+
+#[test]
 fn nothing_is_asked_of_the_kernel_while_nothing_is_due() {
     let server = quiet();
     let _subscribers: Vec<Client> = (0..100).map(|_| subscriber(&server)).collect();

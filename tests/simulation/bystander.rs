@@ -16,6 +16,8 @@ pub struct Asker {
     pub line: Option<Line>,
     bytes: Vec<u8>,
     pub asked: VecDeque<Asked>,
+    /// Since when it has waited for the first answer, in microseconds of the monotonic clock.
+    pub waits_since: Option<u64>,
     /// The last id it was told: the next is greater, whatever the channel.
     last: u64,
 }
@@ -46,6 +48,7 @@ impl Asker {
         let read = line.borrow_mut().read(usize::MAX);
         self.bytes.extend(read);
         while let Some((status, body)) = take_answer(&mut self.bytes)? {
+            self.waits_since = None;
             let Some(asked) = self.asked.pop_front() else {
                 // The server is full, or has waited for too long.
                 break;
@@ -69,6 +72,8 @@ impl Asker {
                 (Asked::Texts(texts), 413 | 429) if log.is_bound => {
                     texts.into_iter().try_for_each(|text| log.refuse(text))?;
                 }
+                // Nobody knows yet, and the log will tell.
+                (_, 503) if is_unknown(&body) => {}
                 (Asked::Texts(texts), 503) => texts.into_iter().try_for_each(|text| log.refuse(text))?,
                 (Asked::Delete(channel), 200) => {
                     log.deleted(channel, json["id"].as_u64().ok_or("a last word without id")?)?;
@@ -85,6 +90,33 @@ impl Asker {
         Ok(())
     }
 
+    /// Whether it is owed an answer.
+    pub fn waits(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| !line.borrow().is_closed()) && !self.asked.is_empty()
+    }
+
+    /// The server has read all that it has asked.
+    pub fn note_the_time(&mut self, now_us: u64) {
+        let since = self.waits_since.unwrap_or(now_us);
+        self.waits_since = self.waits().then_some(since);
+    }
+
+    /// By when the server has to wake up for it, at the latest.
+    pub fn due_us(&self, most_us: u64) -> Option<u64> {
+        let has_news = self.line.as_ref().is_some_and(|line| line.borrow().has_news());
+        self.waits_since.filter(|_| self.waits() && !has_news).map(|since_us| since_us + most_us)
+    }
+
+    /// It must be answered in time.
+    pub fn check_patience(&self, now_us: u64, most_us: u64) -> Result<(), String> {
+        match self.waits_since.filter(|_| self.waits()).map(|since_us| now_us - since_us) {
+            Some(waited_us) if waited_us > most_us => {
+                Err(format!("{:?} was not answered for {waited_us} us", self.asked.front()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn accept(&mut self, text: usize, id: u64, log: &mut Log) -> Result<(), String> {
         if id <= self.last {
             return Err(format!("text {text} got the id {id} after {}", self.last));
@@ -92,6 +124,11 @@ impl Asker {
         self.last = id;
         log.accept(text, id)
     }
+}
+
+/// Whether an answer says that the log has not answered in time.
+pub fn is_unknown(body: &[u8]) -> bool {
+    find(body, b"may or may not").is_some()
 }
 
 /// One answer with a length.

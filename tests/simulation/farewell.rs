@@ -6,7 +6,9 @@
 use encke::config::Limits;
 use encke::engine::Hangup;
 
-use super::script::{BEATS, CLOCK, Script, Start, Way};
+use super::disk::Disk;
+use super::script::{BEATS, CLOCK, Script, Start, Temper, Way};
+use super::subscriber::Subscriber;
 use super::wire::Line;
 use super::world::{KERNEL_PATIENCE_MS, Summary, World};
 
@@ -24,6 +26,7 @@ impl World {
     }
 
     fn farewell(&mut self, script: &Script) -> Result<Summary, String> {
+        self.change_disk(Temper::Prompt);
         self.free_the_server()?;
         for who in 0..self.subscribers.len() {
             if self.subscribers[who].is_free() {
@@ -36,6 +39,7 @@ impl World {
         self.expect_ticks()?;
         self.expect_signs_of_life()?;
         self.audit()?;
+        self.expect_answers()?;
         if script.is_calm && self.engine.stats().hangups(Hangup::Stalled) == 0 {
             self.count(script.is_slow)?;
         }
@@ -47,9 +51,26 @@ impl World {
         Ok(self.summary())
     }
 
+    /// The disk is well again, and nobody who could hear an answer waits for one.
+    fn expect_answers(&self) -> Result<(), String> {
+        if self.publisher.waits() {
+            return Err(format!("nobody answers {:?}", self.publisher.asked));
+        }
+        match self.subscribers.iter().position(Subscriber::has_commanded) {
+            Some(who) => Err(format!("nobody answers what subscriber {who} has commanded")),
+            None => Ok(()),
+        }
+    }
+
     pub fn summary(&self) -> Summary {
         let heard = self.subscribers.iter().map(|subscriber| subscriber.record.entries.len()).sum();
-        Summary { heard, said: self.log.said.len(), is_roomy: self.is_roomy }
+        let stats = self.engine.stats();
+        Summary {
+            heard,
+            said: self.log.said.len(),
+            is_roomy: self.is_roomy,
+            unstored: [stats.store_failures, stats.store_refusals, stats.store_timeouts],
+        }
     }
 
     /// Those who listen, read everything, and could take much more.
@@ -177,6 +198,10 @@ impl World {
             return Err(format!("{} who closed their half are remembered, and one did", held.halves));
         }
         held.halves = 0;
+        match self.disk.as_mut().map_or(0, Disk::tidy) {
+            0 => {}
+            rows => return Err(format!("the disk keeps {rows} messages that no history has")),
+        }
         if held != Default::default() {
             return Err(format!(
                 "something is left when everybody is gone and everything is forgotten: {held:?}"

@@ -74,6 +74,14 @@ impl World {
         self.leaving.as_ref().is_some_and(|leaving| self.now.mono_us > leaving.since_us + waits_us)
     }
 
+    /// Whether what the disk has stored now goes to the listeners for certain.
+    pub fn hears_the_disk(&self) -> bool {
+        let waits_ms = self.settings.drain_ms * 2 / 3;
+        self.leaving
+            .as_ref()
+            .is_none_or(|leaving| self.now.mono_us / 1_000 < leaving.since_us / 1_000 + waits_ms)
+    }
+
     /// Everybody reads to the end. Then nobody is left, and all who were told to go had heard everything.
     pub fn leave(&mut self, script: &Script) -> Result<Summary, String> {
         let drain_ms = self.settings.drain_ms;

@@ -16,6 +16,7 @@ mod common;
 
 mod bystander;
 mod dice;
+mod disk;
 mod farewell;
 mod inspection;
 mod leaving;
@@ -84,7 +85,7 @@ fn in_every_world_everything_is_heard_once_and_in_order_or_announced_as_a_gap() 
     };
     let loud = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let (mut heard, mut said, mut roomy) = (0, 0, 0);
+    let (mut heard, mut said, mut roomy, mut unstored) = (0, 0, 0, [0; 3]);
     let mut wrong = None;
     for seed in first..first + count {
         let script = Script::new(seed);
@@ -93,6 +94,7 @@ fn in_every_world_everything_is_heard_once_and_in_order_or_announced_as_a_gap() 
                 heard += summary.heard;
                 said += summary.said;
                 roomy += u64::from(summary.is_roomy);
+                unstored.iter_mut().zip(summary.unstored).for_each(|(sum, one)| *sum += one);
             }
             Err(error) => {
                 let is_brief = std::env::var_os("ENCKE_BRIEF").is_some();
@@ -109,10 +111,15 @@ fn in_every_world_everything_is_heard_once_and_in_order_or_announced_as_a_gap() 
     if let Some(report) = wrong {
         panic!("{report}");
     }
-    println!("{count} worlds, {roomy} of them roomy: {said} messages, {heard} entries in the records");
+    let [failed, refused, unknown] = unstored;
+    println!(
+        "{count} worlds, {roomy} of them roomy: {said} messages, {heard} entries in the records; of a disk: \
+         {failed} failures, {refused} that did not fit, {unknown} of which nobody knew"
+    );
     if count >= 100 {
         // A simulation in which nothing happens proves nothing.
         assert!(said as u64 > 20 * count && heard > 2 * said, "{said} messages, {heard} entries");
+        assert!(!unstored.contains(&0), "of a disk: {unstored:?}");
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Log {
     pub is_bound: bool,
     /// Whether a history can become empty, other than by a delete.
     pub histories_age: bool,
+    /// The log is on a disk, and tells us itself what it has.
+    pub is_on_disk: bool,
+    /// Lines that were written for the article's chat, whether or not they were said.
+    pub lines: usize,
 }
 
 pub struct Text {
@@ -63,8 +67,16 @@ impl Log {
         &self.texts[number].data
     }
 
-    /// The server has said which id a text has.
+    /// The server has said which id a text has, to its publisher or to a subscriber.
     pub fn accept(&mut self, number: usize, id: u64) -> Result<(), String> {
+        if self.is_on_disk && self.texts[number].fate == Fate::Open {
+            return Err(format!("text {number} was told, with the id {id}, before the log had it"));
+        }
+        self.store(number, id)
+    }
+
+    /// The text is in the log.
+    pub fn store(&mut self, number: usize, id: u64) -> Result<(), String> {
         let text = &mut self.texts[number];
         match text.fate {
             Fate::Open => {

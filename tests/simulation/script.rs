@@ -170,8 +170,31 @@ pub enum Act {
     Audit,
     /// Somebody comes for whom the process has no descriptor.
     Starve,
+    /// From now on the disk is like this.
+    Disk(Temper),
+    /// It answers for so many things at once, out of the blue.
+    Burst(usize),
+    /// The server dies, and another one begins with what is on the disk: so many things more than it had told.
+    Crash {
+        stored: usize,
+    },
     /// The server is told to stop. Whatever is left of the script happens while it leaves.
     Stop,
+}
+
+/// How a disk fares.
+#[derive(Clone, Copy, Debug)]
+pub enum Temper {
+    /// It answers in the same turn.
+    Prompt,
+    /// … after so many milliseconds.
+    Late(u64),
+    /// … when it has become something else.
+    Silent,
+    /// It stores every other thing.
+    Flaky,
+    /// … and nothing.
+    Broken,
 }
 
 /// What happens behind an act before the next.
@@ -195,6 +218,8 @@ pub struct Script {
     pub is_calm: bool,
     /// … but some are slow, and lose nothing by it.
     pub is_slow: bool,
+    /// The log is on a disk.
+    pub is_on_disk: bool,
     /// In the end the server is shut down, instead of left alone.
     pub is_shut_down: bool,
     pub acts: Vec<(Act, Then)>,
@@ -222,10 +247,23 @@ impl Script {
         };
         let mut acts: Vec<(Act, Then)> =
             (0..acts).map(|_| (act(&mut dice), then(&mut dice, crowded))).collect();
-        if !is_calm && dice.once_in(6) {
-            acts.insert(dice.below(acts.len()), (Act::Stop, then(&mut dice, crowded)));
+        let is_on_disk = dice.once_in(3);
+        if is_on_disk {
+            for _ in 0..acts.len() / 8 {
+                let act = disk(&mut dice, is_calm);
+                acts.insert(dice.below(acts.len()), (act, then(&mut dice, crowded)));
+            }
         }
-        Script { seed, subscribers, settings, crowded, is_calm, is_slow, is_shut_down: dice.once_in(4), acts }
+        if !is_calm && dice.once_in(6) {
+            let at = dice.below(acts.len());
+            acts.insert(at, (Act::Stop, then(&mut dice, crowded)));
+            if is_on_disk && dice.once_in(2) {
+                // It answers when the requests are over, and the farewells have begun.
+                acts.insert(at, (Act::Disk(Temper::Late(2_300)), Then::Nothing));
+            }
+        }
+        let is_shut_down = dice.once_in(4);
+        Script { seed, subscribers, settings, crowded, is_calm, is_slow, is_on_disk, is_shut_down, acts }
     }
 
     /// Whether something may be refused to somebody because of what he, or all together, hold or say.
@@ -307,6 +345,8 @@ fn settings(dice: &mut Dice, subscribers: usize, is_calm: bool) -> Settings {
         linger_ms: dice.one_of(&[0, 1_000]),
         poll_space_ms: dice.one_of(&[500, 20_000]),
         unsent_bytes_max: dice.one_of(&[200, 65_536]),
+        unstored_bytes_max: dice.one_of(&[1_000, 16 << 20]),
+        store_timeout_ms: dice.one_of(&[1_000, 10_000]),
         ..Limits::default()
     };
     if !is_calm && dice.once_in(4) {
@@ -420,6 +460,16 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
         98 => Act::Starve,
         97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
         _ => Act::Read { who, bytes: usize::MAX },
+    }
+}
+
+fn disk(dice: &mut Dice, is_calm: bool) -> Act {
+    let well = [Temper::Prompt, Temper::Late(3), Temper::Late(700), Temper::Late(2_500), Temper::Silent];
+    match dice.below(4) {
+        0 => Act::Burst(1 + dice.below(4)),
+        1 if !is_calm && dice.once_in(3) => Act::Crash { stored: dice.below(3) },
+        1 if !is_calm => Act::Disk(dice.one_of(&[Temper::Flaky, Temper::Broken])),
+        _ => Act::Disk(dice.one_of(&well)),
     }
 }
 

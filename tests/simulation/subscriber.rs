@@ -5,6 +5,7 @@
 use crate::common::frames::{self, UPGRADE};
 use crate::common::{Hearing, News, Told, Transport, find};
 
+use super::bystander::is_unknown;
 use super::record::{Entry, Log, Record, Set};
 use super::script::{Before, CHANNELS, PARTS, Start, Way};
 use super::wire::Line;
@@ -12,8 +13,8 @@ use super::wire::Line;
 /// The first byte of a close frame.
 const CLOSE: u8 = 0x88;
 
-/// How much later than promised a poll may be answered, in microseconds: timers have a grain.
-const LATE_US: u64 = 1_000_000;
+/// How much later than promised anything may be answered, in microseconds: timers have a grain.
+pub const LATE_US: u64 = 1_000_000;
 
 /// How a server may part from a poll that asks again, or from a WebSocket: it leaves, or holds too much.
 const PARTINGS: [&str; 3] = ["HTTP/1.1 408", "Close(Some(1001)", "Close(Some(1013)"];
@@ -43,6 +44,8 @@ pub struct Subscriber {
     pub deliveries: u64,
     /// Texts that it is publishing over its WebSocket, and changes of its subscription, in the order of their answers.
     asked: Vec<Asked>,
+    /// Since when it has waited for the first of these answers, on the monotonic clock.
+    waits_since: Option<u64>,
     pub bytes_read: usize,
     /// Gaps that it was told of.
     pub gaps: u64,
@@ -68,6 +71,9 @@ enum Asked {
     Change(Set),
 }
 
+/// The `ref` of a command that changes the subscription.
+const CHANGE: &str = "change";
+
 impl Subscriber {
     pub fn new(channels: Set) -> Self {
         Subscriber {
@@ -85,6 +91,7 @@ impl Subscriber {
             is_old: false,
             deliveries: 0,
             asked: Vec::new(),
+            waits_since: None,
             bytes_read: 0,
             gaps: 0,
             tail: Vec::new(),
@@ -179,6 +186,23 @@ impl Subscriber {
         Ok(())
     }
 
+    /// Whether it is owed the answer to a command.
+    pub fn has_commanded(&self) -> bool {
+        self.is_listening() && !self.asked.is_empty()
+    }
+
+    /// It has read all there is. Its commands must be answered in time.
+    pub fn check_commands(&mut self, now_us: u64, most_us: u64) -> Result<(), String> {
+        if !self.has_commanded() {
+            self.waits_since = None;
+            return Ok(());
+        }
+        match now_us - *self.waits_since.get_or_insert(now_us) {
+            waited_us if waited_us > most_us => Err(format!("a command was not answered for {waited_us} us")),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether whatever is said now should reach it.
     pub fn is_listening(&self) -> bool {
         let usable = self.line.as_ref().is_some_and(|line| {
@@ -201,7 +225,7 @@ impl Subscriber {
             return;
         }
         let verb = if joins { "subscribe" } else { "unsubscribe" };
-        let mut command = serde_json::json!({ verb: [CHANNELS[channel]], "ref": "change" });
+        let mut command = serde_json::json!({ verb: [CHANNELS[channel]], "ref": CHANGE });
         // One replay at a time: the record tells them apart by nothing.
         let is_first = !self.asked.iter().any(|asked| matches!(asked, Asked::Change(_)));
         let since = since.filter(|_| joins && is_first && self.cursor.is_some());
@@ -386,8 +410,18 @@ impl Subscriber {
         if self.asked.is_empty() {
             return Err(format!("an answer to nothing: {reply}"));
         }
-        match (self.asked.remove(0), reply["id"].as_u64()) {
+        let asked = self.asked.remove(0);
+        self.waits_since = None;
+        let is_meant = match asked {
+            Asked::Text(number) => reply["ref"] == number,
+            Asked::Change(_) => reply["ref"] == CHANGE,
+        };
+        if !is_meant {
+            return Err(format!("an answer out of turn: {reply}"));
+        }
+        match (asked, reply["id"].as_u64()) {
             (Asked::Text(number), Some(id)) => log.accept(number, id),
+            (Asked::Text(_), None) if is_unknown(reply.to_string().as_bytes()) => Ok(()),
             (Asked::Text(number), None) => log.refuse(number),
             (Asked::Change(set), Some(id)) => {
                 self.cursor = self.cursor.max(Some(id));

@@ -155,6 +155,11 @@ impl Wire {
         self.reset || self.down.is_empty() && (self.server_fin || self.dropped)
     }
 
+    /// Whether the client has something to read.
+    pub fn has_news(&self) -> bool {
+        !self.down.is_empty()
+    }
+
     /// Whether the server waits for room.
     pub fn is_blocked(&self) -> bool {
         self.blocked

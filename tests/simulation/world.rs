@@ -13,10 +13,11 @@ use encke::wire::json::Publication;
 
 use super::bystander::{Asked, Asker, Chatter, Watcher, bulk, post};
 use super::dice::Dice;
+use super::disk::Disk;
 use super::leaving::Leaving;
 use super::record::Log;
-use super::script::{Act, CHANNELS, End, Mouth, PUBLIC, Script, Start, Then, Way};
-use super::subscriber::Subscriber;
+use super::script::{Act, CHANNELS, End, Mouth, PUBLIC, Script, Start, Temper, Then, Way};
+use super::subscriber::{LATE_US, Subscriber};
 use super::wire::{Far, Line, Wire};
 
 const START: Now = Now { mono_us: 5_000_250_000, unix_us: 1_700_000_000_250_000 };
@@ -43,6 +44,10 @@ pub struct World {
     pub chatters: Vec<Chatter>,
     pub watchers: Vec<Watcher>,
     pub log: Log,
+    /// Messages that were said when the server before this one died.
+    pub said_before: usize,
+    /// Where the log is kept, if not in memory.
+    pub disk: Option<Disk>,
     pub settings: Settings,
     /// Connections that the server took, and that it did not.
     pub taken: u64,
@@ -89,8 +94,11 @@ impl World {
             log: Log {
                 histories_age: script.settings.limits.history_age_ms < 86_400_000,
                 is_bound: script.is_bound(),
+                is_on_disk: script.is_on_disk,
                 ..Log::default()
             },
+            said_before: 0,
+            disk: script.is_on_disk.then(|| Disk::new(START)),
             settings: script.settings.clone(),
             taken: 0,
             dropped: 0,
@@ -104,6 +112,9 @@ impl World {
             is_bound: script.is_bound(),
             doomed: Vec::new(),
         };
+        if script.is_on_disk {
+            world.engine.log_elsewhere(START.unix_us, START.unix_us);
+        }
         for (nth, (act, then)) in script.acts.iter().enumerate() {
             world
                 .act(act)
@@ -143,6 +154,9 @@ impl World {
             }
             Act::Audit => self.audit()?,
             Act::Starve => self.starve()?,
+            Act::Disk(temper) => self.change_disk(temper),
+            Act::Burst(count) => self.burst(count)?,
+            Act::Crash { stored } => self.crash(stored)?,
             Act::Stop => self.stop()?,
         }
         Ok(())
@@ -154,7 +168,8 @@ impl World {
             Then::Turn => self.turn()?,
             Then::Settle => self.settle()?,
         }
-        self.publisher.listen(&mut self.log)
+        self.publisher.listen(&mut self.log)?;
+        self.publisher.check_patience(self.now.mono_us, self.settings.limits.store_timeout_ms * 1_000)
     }
 
     // --- The kernel and the reactor -------------------------------------------------------------
@@ -193,11 +208,51 @@ impl World {
         }
         self.engine.advance(self.now);
         self.engine.end_turn(self.now.mono_us);
+        self.store()?;
         self.lines.retain(|line| !line.borrow().is_free());
         match self.doomed.drain(..).find(|line| !line.borrow().is_free()) {
             Some(line) => Err(format!("{:?} closed its half first, and others made room", line.borrow().id)),
             None => Ok(()),
         }
+    }
+
+    /// What the server wants to be stored goes to the disk, and what the disk has to say goes back.
+    fn store(&mut self) -> Result<(), String> {
+        let is_heard = self.hears_the_disk();
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        disk.take(&mut self.engine, self.now);
+        let answers = disk.due(self.now, &mut self.log, is_heard)?;
+        if !answers.is_empty() {
+            self.engine.stored(answers, self.now);
+        }
+        Ok(())
+    }
+
+    fn burst(&mut self, count: usize) -> Result<(), String> {
+        let is_heard = self.hears_the_disk();
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let answers = disk.answer(count, self.now, &mut self.log, is_heard)?;
+        self.engine.stored(answers, self.now);
+        Ok(())
+    }
+
+    /// Another server counts from zero, and has none of the lines of the one before.
+    pub fn begin_to_count_anew(&mut self) {
+        (self.taken, self.dropped, self.refused, self.polled, self.gaps_polled) = (0, 0, 0, 0, 0);
+        self.said_before = self.log.said.len() + self.log.chatted.len();
+        self.doomed.clear();
+    }
+
+    pub fn change_disk(&mut self, temper: Temper) {
+        if let Some(disk) = &mut self.disk {
+            disk.change(temper, self.now);
+        }
+    }
+
+    /// When anything happens by itself, in microseconds of the monotonic clock.
+    fn deadline(&self) -> Option<u64> {
+        let disk_us = self.disk.as_ref().and_then(Disk::deadline);
+        [self.engine.deadline(), disk_us].into_iter().flatten().min()
     }
 
     /// Streams that are there for sure, whose other end the server knows to be closed.
@@ -244,18 +299,30 @@ impl World {
     pub fn settle(&mut self) -> Result<(), String> {
         for _ in 0..TURNS_MOST {
             self.turn()?;
-            let is_due = self.engine.deadline().is_some_and(|deadline_us| deadline_us <= self.now.mono_us);
+            let is_due = self.deadline().is_some_and(|deadline_us| deadline_us <= self.now.mono_us);
             if !is_due {
-                return Ok(());
+                self.publisher.note_the_time(self.now.mono_us);
+                return self.expect_to_wake();
             }
         }
         Err("the server spins: there is always something due".to_owned())
     }
 
+    /// Whoever waits for the disk will be told in time: the server means to be awake.
+    fn expect_to_wake(&self) -> Result<(), String> {
+        let due_us = self.publisher.due_us(self.settings.limits.store_timeout_ms * 1_000);
+        match due_us.filter(|_| self.disk.is_some()) {
+            Some(due_us) if self.engine.deadline().is_none_or(|deadline_us| deadline_us > due_us) => {
+                Err(format!("{:?} waits, and nobody will wake up for it", self.publisher.asked.front()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn pass(&mut self, ms: u64, asleep: bool) -> Result<(), String> {
         let end_us = self.now.mono_us + ms * 1_000;
         for _ in 0..TURNS_MOST {
-            let deadline = self.engine.deadline().filter(|&deadline_us| deadline_us <= end_us && !asleep);
+            let deadline = self.deadline().filter(|&deadline_us| deadline_us <= end_us && !asleep);
             let Some(deadline_us) = deadline else {
                 let is_late =
                     asleep && self.engine.deadline().is_some_and(|deadline_us| deadline_us < end_us);
@@ -387,6 +454,9 @@ impl World {
         match self.engine.publish(&[publication], self.now) {
             Ok(_) if self.is_deaf() => return Err("what nobody will hear was accepted".to_owned()),
             Ok(ids) => {
+                if self.disk.is_some() && ids.is_empty() {
+                    return Ok(());
+                }
                 let least = self.now.unix_us.max(self.log.head() + 1);
                 if ids.len() != 1 || ids[0] < least {
                     return Err(format!("the ids {ids:?}, and it must be one of {least} at least"));
@@ -425,16 +495,22 @@ impl World {
     fn chat(&mut self, who: usize, says: bool, parts: bool) -> Result<(), String> {
         let who = who % self.chatters.len();
         if says && let Some(line) = self.connect(1 << 20) {
-            let words = format!("said{}", self.log.chatted.len());
+            let words = format!("said{}", self.log.lines);
             let request = format!("GET /demo/backend.php?msg={words} HTTP/1.1\r\nHost: x\r\n\r\n");
-            let again = format!("said{}", self.log.chatted.len() + 1);
+            let again = format!("said{}", self.log.lines + 1);
+            self.log.lines += 2;
+            let stored = self.log.chatted.len();
             let both = [request.as_str(), &request.replacen(&words, &again, 1)].concat();
             line.borrow_mut().send(both.as_bytes());
             line.borrow_mut().arrive(usize::MAX);
             self.settle()?;
             let answers = String::from_utf8_lossy(&line.borrow_mut().read(usize::MAX)).into_owned();
             let said = answers.matches("HTTP/1.1 200 ").count();
-            self.log.chatted.extend([words, again].into_iter().take(said));
+            if self.disk.is_none() {
+                self.log.chatted.extend([words, again].into_iter().take(said));
+            } else if said > self.log.chatted.len() - stored {
+                return Err(format!("{said} lines were taken before the log had them"));
+            }
             line.borrow_mut().half_close();
         }
         if self.chatters[who].line.is_none() {
@@ -483,8 +559,10 @@ impl World {
 
     /// Everybody who can reads all there is, and must then have heard everything.
     pub fn audit(&mut self) -> Result<(), String> {
-        // Two rounds of reading bring a slow one up to date; in between passes what a channel gathers for.
-        for round in 0..3 {
+        // Two rounds of reading bring a slow one up to date; in between passes what a channel gathers for. While
+        // the disk has more to say, they are followed by others.
+        let mut said = self.log.said.len();
+        for round in 0.. {
             for reading in 0.. {
                 if reading > READINGS_MOST {
                     return Err("somebody is told something again and again".to_owned());
@@ -507,13 +585,17 @@ impl World {
                     break;
                 }
             }
-            if round < 2 {
-                self.pass(50, false)?;
+            if round >= 2 && self.log.said.len() == said {
+                break;
             }
+            said = self.log.said.len();
+            self.pass(50, false)?;
         }
+        let store_us = self.settings.limits.store_timeout_ms * 1_000 + LATE_US;
         let timeout_us = self.settings.poll_timeout_ms * 1_000;
         for (who, subscriber) in self.subscribers.iter_mut().enumerate() {
             let in_time = subscriber.check_patience(self.now.mono_us, timeout_us);
+            let in_time = in_time.and_then(|()| subscriber.check_commands(self.now.mono_us, store_us));
             in_time.map_err(|error| format!("subscriber {who}: {error}"))?;
             let whole = subscriber.is_listening() && subscriber.record.entries.len() > 2;
             subscriber
@@ -552,4 +634,6 @@ pub struct Summary {
     /// Messages.
     pub said: usize,
     pub is_roomy: bool,
+    /// Publications that the log could not store, that it was too far behind for, and that nobody knew of.
+    pub unstored: [u64; 3],
 }

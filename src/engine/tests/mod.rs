@@ -21,6 +21,7 @@ mod gaps;
 mod hopping;
 mod limits;
 mod requests;
+mod storing;
 mod walk;
 
 /// Both ends of a connection without a kernel between them.
