@@ -22,9 +22,9 @@ pub struct Client {
     socket: Socket,
     /// Received and not yet taken.
     rest: Vec<u8>,
-    /// All that was sent, for the failure's text.
+    /// The first that was sent, for the failure's text.
     sent: Vec<u8>,
-    /// All that was received, for the failure's text.
+    /// The first that was received, for the failure's text.
     received: Vec<u8>,
 }
 
@@ -46,10 +46,21 @@ impl Client {
 
     /// From another address of this machine than usual, such as 127.0.0.2.
     pub fn connect_from(server: &Server, from: Ipv4Addr) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("sockets exist");
-        socket.bind(&SocketAddr::from((from, 0)).into()).expect("all of 127/8 is this machine");
-        socket.connect(&server.address().into()).expect("the server listens");
-        Self::over(socket)
+        Self::try_from(server, from).expect("the server listens, and all of 127/8 is this machine")
+    }
+
+    pub fn try_from(server: &Server, from: Ipv4Addr) -> io::Result<Self> {
+        Self::bound(server, from, None)
+    }
+
+    fn bound(server: &Server, from: Ipv4Addr, receive_bytes: Option<usize>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        if let Some(bytes) = receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect_timeout(&server.address().into(), PATIENCE)?;
+        Ok(Self::over(socket))
     }
 
     pub fn to_unix(path: &Path) -> Self {
@@ -60,10 +71,11 @@ impl Client {
 
     /// With a receive buffer as small as the kernel allows: a reader that soon blocks its writer.
     pub fn narrow(server: &Server) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("sockets exist");
-        socket.set_recv_buffer_size(4096).expect("a socket option");
-        socket.connect(&server.address().into()).expect("the server listens");
-        Self::over(socket)
+        Self::try_narrow(server, Ipv4Addr::LOCALHOST).expect("the server listens")
+    }
+
+    pub fn try_narrow(server: &Server, from: Ipv4Addr) -> io::Result<Self> {
+        Self::bound(server, from, Some(4096))
     }
 
     fn over(socket: Socket) -> Self {
@@ -79,7 +91,8 @@ impl Client {
 
     /// Sends all of it; a server that does not want to hear more is an error for the caller to judge.
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sent.extend_from_slice(&bytes[..bytes.len().min(1 << 16)]);
+        let room = (1usize << 16).saturating_sub(self.sent.len());
+        self.sent.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.socket.write_all(bytes)
     }
 
@@ -119,6 +132,11 @@ impl Client {
     /// Makes sending fail when the server has not read for so long.
     pub fn give_up_writing_after(&mut self, time: Duration) {
         self.socket.set_write_timeout(Some(time)).expect("a socket option");
+    }
+
+    /// Makes reading fail when the server has not written for so long.
+    pub fn give_up_reading_after(&mut self, time: Duration) {
+        self.socket.set_read_timeout(Some(time)).expect("a socket option");
     }
 
     /// Says that nothing more will be sent.
@@ -243,6 +261,17 @@ impl Client {
             self.try_more()?;
         }
         Ok(std::mem::take(&mut self.rest))
+    }
+
+    /// At most the next `most` bytes, as soon as there is one; none at the end of the connection.
+    pub fn read(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        if !self.rest.is_empty() {
+            return Ok(self.rest.drain(..self.rest.len().min(most)).collect());
+        }
+        let mut bytes = vec![0; most];
+        let read = self.socket.read(&mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 
     /// Whether anything has arrived that was not yet taken. Does not wait.

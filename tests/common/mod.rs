@@ -14,6 +14,7 @@ pub mod answer;
 pub mod case;
 pub mod chat;
 pub mod client;
+pub mod damage;
 pub mod frames;
 pub mod hearing;
 pub mod server;

@@ -244,6 +244,11 @@ impl Server {
         line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// Threads of the process.
+    pub fn threads(&self) -> u64 {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).map_or(0, |tasks| tasks.count() as u64)
+    }
+
     /// CPU time used so far, user and system, in clock ticks (100 a second).
     pub fn cpu_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
