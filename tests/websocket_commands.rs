@@ -5,11 +5,11 @@ mod common;
 
 use common::frames::{Heard, text};
 use common::{Client, Server, Setup, WebSocket};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn say(server: &Server, channel: &str, text: &str) -> u64 {
     let answer = Client::connect(server).post(&format!("/channels/{channel}"), text);
-    let value: serde_json::Value = serde_json::from_str(answer.text()).expect("JSON");
+    let value: Value = serde_json::from_str(answer.text()).expect("JSON");
     value["id"].as_u64().expect("a 201 has an id")
 }
 
@@ -119,6 +119,39 @@ fn a_subscription_changes_while_it_goes_on() {
         }
     }
     assert_eq!(heard, ["2", "3", "five", "unheard"]);
+}
+
+#[test]
+fn what_was_said_before_a_channel_is_left_is_heard() {
+    let server = Server::start();
+    let mut socket = WebSocket::open(&server, "/channels/a,b", b"");
+    let last_word = [
+        text(r#"{"publish":"last","channel":"a","ref":1}"#),
+        text(r#"{"publish":"word","channel":"b","ref":2}"#),
+        text(r#"{"unsubscribe":["a"],"ref":3}"#),
+    ];
+    socket.send(last_word.concat());
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last: &Value| last["ref"] != 3) {
+        told.push(socket.json());
+    }
+    let cursor = told.last().and_then(|answer| answer["id"].as_u64()).expect("a cursor");
+    let heard: Vec<_> = told.iter().filter(|told| !told["data"].is_null()).collect();
+    assert_eq!(heard.iter().map(|news| &news["data"]).collect::<Vec<_>>(), ["last", "word"]);
+    assert!(heard.iter().all(|news| news["id"].as_u64() <= Some(cursor)), "{told:?}");
+}
+
+#[test]
+fn of_a_past_that_is_too_long_the_newest_is_told_behind_a_gap() {
+    let server = Server::start();
+    let ids: Vec<u64> = (0..9).map(|n| say(&server, "b", &n.to_string().repeat(60_000))).collect();
+    let mut socket = WebSocket::open(&server, "/channels/a", b"");
+    socket.send(text(&format!(r#"{{"subscribe":["b"],"since":{},"ref":1}}"#, ids[0])));
+    assert_eq!(socket.json(), json!({ "gap": { "from": ids[0], "to": ids[5] } }), "256 KiB are four of them");
+    for id in &ids[5..] {
+        assert_eq!(socket.json()["id"].as_u64(), Some(*id));
+    }
+    assert_eq!(socket.json(), json!({ "ref": 1, "id": ids[8] }));
 }
 
 #[test]

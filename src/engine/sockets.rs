@@ -202,6 +202,9 @@ impl<S: Socket> Engine<S> {
             // Nothing new, nothing gone: whoever asks like this wants to know his cursor.
             return Ok(self.hub.cursor(seat));
         }
+        // What was said before in a channel that is left now is still sent, if the peer takes it.
+        self.hub.catch_up(index, seat, &mut self.crowd);
+        let Phase::Subscribed(seat) = self.crowd[index].phase else { return Ok(self.hub.head()) };
         let cursor = self.hub.leave(seat, &mut self.crowd);
         self.crowd[index].phase = Phase::Subscribed(Seat::None);
         if channels.is_empty() {
@@ -227,7 +230,8 @@ impl<S: Socket> Engine<S> {
             }
         }
         done.map(|()| match self.crowd[index].phase {
-            Phase::Subscribed(seat) => self.hub.cursor(seat),
+            // Its new seat knows nothing of what it may lack of the channels that it left.
+            Phase::Subscribed(seat) if channels.len() > before.len() => self.hub.cursor(seat),
             _ => cursor,
         })
     }

@@ -328,8 +328,8 @@ impl Hub {
         gap
     }
 
-    /// What was said in these channels from `since` up to `until`, for one who listens to others
-    /// already and has everything of those up to there. What does not fit is a gap.
+    /// What was said in these channels from `since` up to `until`, for one who listens to others already and
+    /// has everything of those up to there. Of what does not fit, the oldest is left out, as a gap.
     pub fn replay(&mut self, names: &[String], since: Since, until: u64, framing: &Framing) -> Batch {
         let keys: Vec<u32> = names.iter().filter_map(|name| self.names.get(&**name).copied()).collect();
         let (cursor, lost) = self.start(&keys, since);
@@ -340,13 +340,17 @@ impl Hub {
         let floors = forgotten.map(|name| self.forgotten.floor_of(name)).filter(|&floor| cursor < floor);
         let gone = gone.chain(floors.map(|to| Gap { from: cursor, to }));
         let gone = gone.filter(|_| matches!(since, Since::After(_))).max_by_key(|gap| gap.to);
+        let (newest, skipped) =
+            merge_backwards(&channels, cursor, until, framing, self.pace.answer_bytes_max);
+        let found = lost.or(gone);
+        let oldest = newest.last().filter(|_| skipped).map(|(id, _)| *id);
+        let found = oldest.map_or(found, |to| Some(Gap { from: found.map_or(cursor, |gap| gap.from), to }));
         let mut batch = Batch::default();
-        if let Some(gap) = lost.or(gone) {
+        if let Some(gap) = found {
             batch.append(cursor, |out| framing.gap(gap, out));
         }
-        if !merge(&channels, cursor, until, framing, self.pace.answer_bytes_max, &mut batch) {
-            let gap = Gap { from: batch.cursor().unwrap_or(cursor), to: until };
-            batch.append(until, |out| framing.gap(gap, out));
+        for (id, bytes) in newest.iter().rev() {
+            batch.append(*id, |out| out.extend_from_slice(bytes));
         }
         batch
     }
@@ -378,7 +382,7 @@ impl Hub {
 }
 
 /// Appends the messages after `cursor` up to `until`, over all these channels in the order of the log, as
-/// long as there are fewer than `bytes_max` bytes. Returns whether that was all.
+/// long as there are fewer than `bytes_max` bytes.
 fn merge(
     channels: &[&Channel],
     cursor: u64,
@@ -386,7 +390,7 @@ fn merge(
     framing: &Framing,
     bytes_max: usize,
     batch: &mut Batch,
-) -> bool {
+) {
     let mut tails: Vec<_> = channels
         .iter()
         .filter(|channel| channel.head > cursor)
@@ -396,12 +400,41 @@ fn merge(
         let next = tails.iter_mut().filter_map(|(channel, tail)| Some((tail.peek()?.id, channel, tail)));
         let Some((id, channel, tail)) = next.min_by_key(|(id, ..)| *id).filter(|(id, ..)| *id <= until)
         else {
-            return true;
+            return;
         };
         if batch.bytes.len() >= bytes_max {
-            return false;
+            return;
         }
         let message = tail.next().expect("just peeked at");
         batch.append(id, |out| framing.message(News::of(&channel.name, message), out));
+    }
+}
+
+/// The newest messages after `cursor` up to `until`, over all these channels, each with its bytes, the newest first: as many as
+/// make `bytes_max` bytes, and at least one. And whether there were more.
+fn merge_backwards(
+    channels: &[&Channel],
+    cursor: u64,
+    until: u64,
+    framing: &Framing,
+    bytes_max: usize,
+) -> (Vec<(u64, Vec<u8>)>, bool) {
+    let mut tails: Vec<_> = channels
+        .iter()
+        .filter(|channel| channel.head > cursor)
+        .map(|channel| (channel, channel.history.between(channel.start(cursor), until).rev().peekable()))
+        .collect();
+    let (mut newest, mut total) = (Vec::new(), 0);
+    loop {
+        let next = tails.iter_mut().filter_map(|(channel, tail)| Some((tail.peek()?.id, channel, tail)));
+        let Some((id, channel, tail)) = next.max_by_key(|(id, ..)| *id) else { return (newest, false) };
+        let message = tail.next().expect("just peeked at");
+        let mut bytes = Vec::new();
+        framing.message(News::of(&channel.name, message), &mut bytes);
+        total += bytes.len();
+        if total > bytes_max && !newest.is_empty() {
+            return (newest, true);
+        }
+        newest.push((id, bytes));
     }
 }

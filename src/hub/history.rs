@@ -100,6 +100,14 @@ impl History {
         entries.range(position..).map(|entry| &entry.message)
     }
 
+    /// The retained messages after `cursor`, up to `until`, oldest first.
+    pub fn between(&self, cursor: u64, until: u64) -> impl DoubleEndedIterator<Item = &Rc<Message>> {
+        let entries = self.entries();
+        let end = entries.partition_point(|entry| entry.message.id <= until);
+        let start = entries.partition_point(|entry| entry.message.id <= cursor).min(end);
+        entries.range(start..end).map(|entry| &entry.message)
+    }
+
     /// The ids of the retained messages, newest first.
     pub fn ids_backwards(&self) -> impl Iterator<Item = u64> {
         self.entries().iter().rev().map(|entry| entry.message.id)
