@@ -53,6 +53,9 @@ impl<S: Socket> Crowd<S> {
         }
         assert_eq!(streams, self.streams, "somebody did not say that a stream began or ended");
         assert_eq!(armed, self.wheel.len(), "timers of connections that are gone");
+        let first_ms = (0..self.slots()).filter_map(|slot| self.wheel.due(slot)).min();
+        let is_awaited = |first_ms| self.wheel.deadline().is_some_and(|deadline_ms| deadline_ms <= first_ms);
+        assert!(first_ms.is_none_or(is_awaited), "a timer would go off too late");
         assert_eq!(dead, self.dead.len(), "the dead are not those who will be buried");
         let awaited: Vec<u32> = self.again.iter().filter_map(|&id| self.find(id)).collect();
         assert_eq!(queued, awaited.len(), "somebody waits twice to be looked at again, or in vain");

@@ -120,6 +120,12 @@ impl Hub {
             let due_ms = self.ages.due(key);
             let is_due = due_ms.is_some_and(|due_ms| due_ms <= expires_ms.next_multiple_of(EXPIRY_GRAIN_MS));
             assert!(is_due, "nobody will forget the oldest message of {name}");
+            let is_awaited = self.ages.deadline().is_some() && self.ages.deadline() <= due_ms;
+            assert!(is_awaited, "the oldest message of {name} would be forgotten too late");
+            assert!(
+                self.ages.deadline() <= due_ms,
+                "the oldest message of {name} would be forgotten too late"
+            );
         }
         assert!(!channel.is_forgettable() || self.gathers.is_armed(key), "nobody would miss {name}");
         let Some(aside) = &channel.aside else { return };

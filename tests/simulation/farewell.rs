@@ -8,7 +8,7 @@ use encke::engine::Hangup;
 
 use super::script::{BEATS, CLOCK, Script, Start, Way};
 use super::wire::Line;
-use super::world::{KERNEL_PATIENCE_MS, Summary, World};
+use super::world::{KERNEL_PATIENCE_MS, START, Summary, World};
 
 /// After so long nobody waits any more for one who closed his half.
 const GRACE_MS: u64 = 10_000;
@@ -83,10 +83,16 @@ impl World {
                     self.read(who, usize::MAX)?;
                 }
             }
+            let begun_ms = self.now.mono_ms() - START.mono_ms();
+            let last = if channel == CLOCK { self.now.unix_s() } else { begun_ms / every_ms };
             for (who, before) in listeners {
                 let ticks = (self.subscribers[who].ticks(channel) - before) as u64;
                 if self.subscribers[who].is_listening() && ticks != BEATS_HEARD {
                     return Err(format!("subscriber {who} heard {ticks} ticks in {BEATS_HEARD} beats"));
+                }
+                let said = self.subscribers[who].last_tick(channel);
+                if self.subscribers[who].is_listening() && said != Some(last) {
+                    return Err(format!("subscriber {who} was told {said:?} in the beat {last}"));
                 }
             }
         }

@@ -16,6 +16,7 @@ mod common;
 
 mod bystander;
 mod dice;
+mod exam;
 mod farewell;
 mod inspection;
 mod leaving;
@@ -23,6 +24,8 @@ mod record;
 mod script;
 mod shrink;
 mod subscriber;
+mod talker;
+mod visitor;
 mod wire;
 mod world;
 

@@ -14,6 +14,10 @@ use super::script::{BEATS, CHANNELS, CLOCK, LATEST, PUBLIC};
 /// The channels of one subscription, a bit each.
 pub type Set = u8;
 
+/// What texts are made of: whatever one of the framings has to write in another way, and what it must not.
+const UNITS: [&str; 11] =
+    ["x", "\n", "é", "</script>", "\"", "\r\n", "\r", "'&", "\\", "\u{2028}\u{1}\t", "😀"];
+
 /// All that was ever said.
 #[derive(Default)]
 pub struct Log {
@@ -30,12 +34,16 @@ pub struct Log {
     pub has_unknown_deletes: bool,
     /// Something may be refused because somebody holds or says too much.
     pub is_bound: bool,
+    /// … or because of where somebody comes from.
+    pub has_addresses: bool,
     /// Whether a history can become empty, other than by a delete.
     pub histories_age: bool,
 }
 
 pub struct Text {
     channel: usize,
+    /// Its type.
+    event: Option<&'static str>,
     data: String,
     fate: Fate,
 }
@@ -54,9 +62,27 @@ impl Log {
     /// A new text, of about so many bytes, that is on its way to a channel. Returns its number.
     pub fn text(&mut self, channel: usize, bytes: usize) -> usize {
         let number = self.texts.len();
-        let data = format!("{number}:{}", ["x", "\n", "é", "</script>", "\""][number % 5].repeat(bytes / 9));
-        self.texts.push(Text { channel, data, fate: Fate::Open });
+        let unit = UNITS[number % UNITS.len()];
+        let data = format!("{number}:{}", unit.repeat(bytes / unit.len()));
+        let event = [None, None, Some("news"), Some("x-Y_z")][number % 4];
+        self.texts.push(Text { channel, event, data, fate: Fate::Open });
         number
+    }
+
+    /// The type of a text, if it has one.
+    pub fn event(&self, number: usize) -> Option<&'static str> {
+        self.texts[number].event
+    }
+
+    /// The publication of a text, as one says it over a WebSocket.
+    pub fn command(&self, number: usize) -> serde_json::Value {
+        let Text { channel, event, data, .. } = &self.texts[number];
+        serde_json::json!({ "publish": data, "channel": CHANNELS[*channel], "event": event, "ref": number })
+    }
+
+    /// Whether the server has said which id a text has.
+    pub fn is_said(&self, number: usize) -> bool {
+        matches!(self.texts[number].fate, Fate::Said(_))
     }
 
     pub fn data(&self, number: usize) -> &str {
@@ -100,6 +126,18 @@ impl Log {
 
     /// Somebody heard this. It may be news to us, too.
     pub fn hear(&mut self, id: u64, channel: &str, event: Option<&str>, data: &str) -> Result<usize, String> {
+        self.hear_as(id, channel, event, data, str::to_owned)
+    }
+
+    /// The same over a transport that changes texts in a known way.
+    pub fn hear_as(
+        &mut self,
+        id: u64,
+        channel: &str,
+        event: Option<&str>,
+        data: &str,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<usize, String> {
         let known = CHANNELS[..PUBLIC].iter().position(|name| *name == channel);
         let channel = known.ok_or_else(|| format!("a message of a channel {channel:?}"))?;
         if event == Some("deleted") {
@@ -110,8 +148,10 @@ impl Log {
         let number = number.filter(|&number| number < self.texts.len());
         let number = number.ok_or_else(|| format!("a message that nobody wrote: {data:?}"))?;
         let text = &self.texts[number];
-        if (text.channel, text.data.as_str()) != (channel, data) {
-            return Err(format!("text {number} was changed on its way, or heard elsewhere: {data:?}"));
+        if (text.channel, text.event, change(&text.data).as_str()) != (channel, event, data) {
+            return Err(format!(
+                "text {number} was changed on its way, or heard elsewhere: {event:?} {data:?}"
+            ));
         }
         self.accept(number, id)?;
         Ok(channel)
@@ -204,6 +244,8 @@ struct Reader<'a> {
     heard: BTreeSet<u64>,
     /// The channel that it joined and is told of, from where on, and how far that is.
     replay: Option<(usize, u64, u64)>,
+    /// Where the last gap ended of which it was told over this connection, since it had everything.
+    gap_end: Option<u64>,
     /// The last tick of each channel.
     ticks: [Option<u64>; CHANNELS.len()],
     is_roomy: bool,
@@ -229,6 +271,7 @@ impl Record {
             heard: BTreeSet::new(),
             replay: None,
             ticks: [None; CHANNELS.len()],
+            gap_end: None,
             is_roomy,
             well_founded: Vec::new(),
         };
@@ -272,7 +315,7 @@ impl Reader<'_> {
                     self.from_text = texts;
                 }
             }
-            Entry::Asks => (self.replay, self.ticks) = (None, [None; CHANNELS.len()]),
+            Entry::Asks => (self.replay, self.gap_end, self.ticks) = (None, None, [None; CHANNELS.len()]),
             Entry::May(set) => {
                 self.may |= set;
                 for channel in 0..CHANNELS.len() {
@@ -290,6 +333,7 @@ impl Reader<'_> {
             }
             Entry::Gap(from, to) => self.gap(from, to)?,
             Entry::At(id) => {
+                self.gap_end = None;
                 if self.at.is_none() {
                     self.at = Some(id);
                 }
@@ -304,6 +348,11 @@ impl Reader<'_> {
     fn gap(&mut self, from: u64, to: u64) -> Result<(), String> {
         if from > 0 && from < self.last && self.replay.is_none() {
             return Err(format!("a gap from {from} to {to}, to one who had heard {}", self.last));
+        }
+        // A gap ends at a message that is there. If more has gone since, it ends at another.
+        let is_again = self.gap_end.replace(to) == Some(to) && self.replay.is_none();
+        if is_again && self.log.keeps_newest() {
+            return Err(format!("a gap up to {to} was told twice"));
         }
         // Its cursor meant nothing, and it begins at the oldest message there is. Of several channels that is the
         // oldest of all, and the others may lack more, up to where it came.

@@ -146,6 +146,19 @@ pub enum Act {
         seed: u64,
         bytes: usize,
     },
+    /// Somebody asks a few things over plain HTTP, and knows what he must be answered.
+    Visit {
+        seed: u64,
+    },
+    /// Somebody uses all that a WebSocket can do.
+    Talk {
+        seed: u64,
+    },
+    /// Somebody looks closely at one of the promises about time and room.
+    Examine {
+        what: usize,
+        seed: u64,
+    },
     /// One of the article's chat: says something, reads on, or parts.
     Chat {
         who: usize,
@@ -262,6 +275,7 @@ impl Act {
             Act::End { who, .. } => Act::Read { who, bytes: usize::MAX },
             Act::Change { .. } | Act::Delete { .. } | Act::Babble { .. } | Act::Chat { .. } => Act::Audit,
             Act::Inspect { .. } | Act::Starve => Act::Audit,
+            Act::Visit { .. } | Act::Talk { .. } | Act::Examine { .. } => Act::Audit,
             act => act,
         }
     }
@@ -357,7 +371,7 @@ fn keep_everything(limits: &mut Limits) {
 
 /// Little room: for all connections together, for those that come from one address, and for what one may say.
 fn bound(dice: &mut Dice, subscribers: usize, limits: &mut Limits) {
-    let budget = dice.one_of(&[3_000, 8_000, 30_000, 1 << 28]);
+    let budget = dice.one_of(&[3_000, 8_000, 30_000, 1 << 28, 1 << 28, 1 << 28]);
     // A fourth of it is the largest thing that anybody may send.
     let largest = budget / 4;
     limits.connection_budget_bytes_max = budget;
@@ -374,7 +388,7 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
     let channel = crowded.filter(|_| !dice.once_in(4)).unwrap_or(channel);
-    match dice.below(100) {
+    match dice.below(104) {
         0..12 => ask(dice, who),
         14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
         19..39 => Act::Read { who, bytes: if dice.once_in(2) { 1 + dice.below(400) } else { usize::MAX } },
@@ -391,7 +405,7 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
         },
         50..74 => Act::Publish {
             channel: channel % PUBLIC,
-            bytes: if dice.once_in(5) { dice.below(4_000) } else { dice.below(60) },
+            bytes: if dice.once_in(5) { dice.below(4_000) } else { dice.below(120) },
             mouth: match dice.below(16) {
                 0..5 => Mouth::Inside,
                 5..8 => Mouth::Post,
@@ -419,7 +433,10 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
         94..97 => Act::Audit,
         98 => Act::Starve,
         97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
-        _ => Act::Read { who, bytes: usize::MAX },
+        99 => Act::Read { who, bytes: usize::MAX },
+        100..102 => Act::Visit { seed: dice.below(1 << 30) as u64 },
+        102 => Act::Talk { seed: dice.below(1 << 30) as u64 },
+        _ => Act::Examine { what: dice.below(1 << 10), seed: dice.below(1 << 30) as u64 },
     }
 }
 
