@@ -5,6 +5,8 @@
 //!
 //! Knows: who listened when it began. Never throws dice.
 
+use encke::engine::Hangup;
+
 use super::farewell::WIDE;
 use super::script::{BEATS, CHANNELS, CLOCK, Mouth, Script, Way};
 use super::subscriber::Goodbye;
@@ -31,6 +33,8 @@ pub struct Leaving {
     polls: Vec<usize>,
     /// Some of them could take much, and nothing kept them from it: these must be parted from in words.
     wide: Vec<usize>,
+    /// How many had been given up by then because they took nothing.
+    stalled: u64,
     /// What these listeners were saying over their WebSockets.
     last_words: Vec<(usize, usize)>,
     /// Those who had asked.
@@ -71,14 +75,18 @@ impl World {
         }
         let last_words = (0..self.subscribers.len()).map(|who| (who, first + who)).collect();
         let askers = self.ask_last()?;
-        let listens = |who: &usize| self.subscribers[*who].is_listening();
+        let listens = |who: &usize| {
+            let one = &self.subscribers[*who];
+            one.is_listening() && one.line.as_ref().is_some_and(|line| !line.borrow().is_closed())
+        };
         let there: Vec<usize> = (0..self.subscribers.len()).filter(listens).collect();
         let is_poll = |who: &usize| self.subscribers[*who].way == Way::Poll;
         let wide = self.streams();
         let (polls, listeners): (Vec<usize>, Vec<usize>) = there.into_iter().partition(is_poll);
         let polls = polls.into_iter().filter(|&who| self.is_owed_an_answer(who)).collect();
+        let stalled = self.engine.stats().hangups(Hangup::Stalled);
         self.leaving =
-            Some(Leaving { since_us: self.now.mono_us, listeners, polls, wide, last_words, askers });
+            Some(Leaving { since_us: self.now.mono_us, listeners, polls, wide, stalled, last_words, askers });
         self.engine.shut_down(self.now);
         Ok(())
     }
@@ -164,9 +172,11 @@ impl World {
         }
         let mut leaving = self.leaving.take().expect("it was told to stop");
         self.check_askers(&mut leaving, is_fresh && !overslept)?;
+        // Whoever had taken nothing for too long may not have been waited for.
+        let is_given_up = self.engine.stats().hangups(Hangup::Stalled) > leaving.stalled;
         for &who in &leaving.listeners {
             let is_bidden = is_fresh || leaving.wide.contains(&who);
-            let is_bidden = is_bidden && !self.is_bound && !overslept && self.is_roomy;
+            let is_bidden = is_bidden && !self.is_bound && !overslept && self.is_roomy && !is_given_up;
             self.check_farewell(who, is_bidden)
                 .map_err(|error| format!("subscriber {who}, when the server left: {error}"))?;
         }
