@@ -19,8 +19,8 @@ use std::thread;
 /// What the simulation is built from.
 const PARTS: [&str; 5] = ["Cargo.lock", "src", "static", "tests/common", "tests/simulation"];
 
-/// Worlds in which a mistake must show.
-const SEEDS: &str = "3000";
+/// Worlds in which a mistake must show: as many as `make test` plays.
+const SEEDS: &str = "5000";
 
 /// Worlds that must be right without any.
 const SEEDS_UNCHANGED: &str = "100";

@@ -99,7 +99,9 @@ impl<S: Socket> Engine<S> {
     }
 
     fn read_the_last(&mut self, index: u32) {
-        let conn = &self.crowd[index];
+        let conn = &mut self.crowd[index];
+        // Whatever is answered from now on is the last answer, and says so.
+        conn.marks.clear(Mark::KeepAlive);
         let may_ask = match conn.phase {
             Phase::Head | Phase::Body(_) => true,
             Phase::Subscribed(_) => conn.marks.has(Mark::Websocket),
@@ -112,10 +114,7 @@ impl<S: Socket> Engine<S> {
 
     /// Parts from a connection that does not ask for anything. Returns whether it does.
     fn ends_with_this_request(&mut self, index: u32) -> bool {
-        let conn = &mut self.crowd[index];
-        if conn.is_asking() || conn.marks.has(Mark::Polls) {
-            conn.marks.clear(Mark::KeepAlive);
-        }
+        let conn = &self.crowd[index];
         let asks = conn.is_asking();
         if !asks && matches!(conn.phase, Phase::Head) {
             self.part(index);

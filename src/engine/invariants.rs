@@ -44,15 +44,18 @@ impl<S: Socket> Crowd<S> {
     /// `leaving` if everybody is being sent away: then streams have deadlines, too.
     fn check_invariants(&self, leaving: bool) {
         let (mut streams, mut armed, mut dead, mut queued) = (0, 0, 0, 0);
+        let mut first_ms = u64::MAX;
         for (index, conn) in self.conns.iter() {
             streams += usize::from(conn.is_stream());
             armed += usize::from(self.wheel.is_armed(index as u32));
+            first_ms = first_ms.min(self.wheel.due(index as u32).unwrap_or(u64::MAX));
             dead += usize::from(conn.is_dead());
             queued += usize::from(conn.marks.has(Mark::Queued) && !conn.is_dead());
             self.check_conn(index as u32, conn, leaving);
         }
         assert_eq!(streams, self.streams, "somebody did not say that a stream began or ended");
         assert_eq!(armed, self.wheel.len(), "timers of connections that are gone");
+        assert!(self.wheel.deadline().unwrap_or(u64::MAX) <= first_ms, "a timer would go off too late");
         assert_eq!(dead, self.dead.len(), "the dead are not those who will be buried");
         let awaited: Vec<u32> = self.again.iter().filter_map(|&id| self.find(id)).collect();
         assert_eq!(queued, awaited.len(), "somebody waits twice to be looked at again, or in vain");

@@ -96,15 +96,16 @@ impl<S: Socket> Engine<S> {
     /// One more space for a held poll: it keeps the connection alive on its way, and if nobody
     /// is there any more, the kernel will say so.
     pub(super) fn keep_poll_alive(&mut self, index: u32) {
-        let manner = self.crowd[index].manner();
-        self.draft.clear();
-        if manner.begun {
-            long_poll::space(manner, &mut self.draft);
-        } else {
-            long_poll::begin(manner, &self.crowd.date, &mut self.draft);
-            self.crowd[index].marks.set(Mark::Begun);
-        }
+        // Who has not taken what came before needs no space; and a head that is not sent has not begun.
         if self.crowd[index].outbox.is_empty() {
+            let manner = self.crowd[index].manner();
+            self.draft.clear();
+            if manner.begun {
+                long_poll::space(manner, &mut self.draft);
+            } else {
+                long_poll::begin(manner, &self.crowd.date, &mut self.draft);
+                self.crowd[index].marks.set(Mark::Begun);
+            }
             self.crowd.send(index, &self.draft);
         }
         self.crowd.arm_in(index, self.crowd.limits.poll_space_ms);

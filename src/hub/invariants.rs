@@ -64,6 +64,9 @@ impl Hub {
             self.check_users(key, channel, &behind);
             self.check_queues(key, channel);
         }
+        let first_ms = channels().filter_map(|(key, _)| self.ages.due(key)).min();
+        let is_awaited = self.ages.deadline().unwrap_or(u64::MAX) <= first_ms.unwrap_or(u64::MAX);
+        assert!(is_awaited, "the oldest message of a channel would be forgotten too late");
         let queued = channels().filter(|(_, channel)| channel.queued).count();
         assert_eq!(self.fresh.len() + self.begun.len(), queued, "a channel is queued twice, or is no more");
         let bytes: usize = channels().map(|(_, channel)| channel.history.bytes()).sum();
@@ -127,6 +130,10 @@ impl Hub {
             let due_ms = self.ages.due(key);
             let is_due = due_ms.is_some_and(|due_ms| due_ms <= expires_ms.next_multiple_of(EXPIRY_GRAIN_MS));
             assert!(is_due, "nobody will forget the oldest message of {name}");
+            assert!(
+                self.ages.deadline() <= due_ms,
+                "the oldest message of {name} would be forgotten too late"
+            );
         }
         assert!(!channel.is_forgettable() || self.gathers.is_armed(key), "nobody would miss {name}");
         let Some(aside) = &channel.aside else { return };

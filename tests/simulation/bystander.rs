@@ -69,7 +69,7 @@ impl Asker {
                 }
                 (Asked::Forbidden(text), 403) => log.refuse(text)?,
                 // Nothing is too long, or too much, where there are no bounds but the usual.
-                (Asked::Texts(texts), 413 | 429) if log.is_bound => {
+                (Asked::Texts(texts), status) if is_too_much(status, log) => {
                     texts.into_iter().try_for_each(|text| log.refuse(text))?;
                 }
                 // Nobody knows yet, and the log will tell.
@@ -79,7 +79,7 @@ impl Asker {
                     log.deleted(channel, json["id"].as_u64().ok_or("a last word without id")?)?;
                 }
                 (Asked::Delete(_), 404) | (_, 408 | 503) => {}
-                (_, 413 | 429) if log.is_bound => {}
+                (_, status) if is_too_much(status, log) => {}
                 (asked, status) => return Err(format!("{asked:?} was answered {status}")),
             }
         }
@@ -131,6 +131,11 @@ pub fn is_unknown(body: &[u8]) -> bool {
     find(body, b"may or may not").is_some()
 }
 
+/// Whether something may be refused with this status, because of how much it is.
+fn is_too_much(status: u16, log: &Log) -> bool {
+    status == 413 && log.is_bound || status == 429 && log.has_addresses
+}
+
 /// One answer with a length.
 pub fn take_answer(bytes: &mut Vec<u8>) -> Result<Option<(u16, Vec<u8>)>, String> {
     let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
@@ -147,18 +152,23 @@ pub fn take_answer(bytes: &mut Vec<u8>) -> Result<Option<(u16, Vec<u8>)>, String
     Ok(Some((status, answer)))
 }
 
-pub fn post(channel: usize, data: &str, chunked: bool) -> Vec<u8> {
-    let name = CHANNELS[channel];
+pub fn post(log: &Log, number: usize, channel: usize, chunked: bool) -> Vec<u8> {
+    let (name, data) = (CHANNELS[channel], log.data(number));
+    let event = log.event(number).map_or(String::new(), |event| format!("?event={event}"));
     let (length, begin, end) = match chunked {
         true => ("Transfer-Encoding: chunked".to_owned(), format!("{:x}\r\n", data.len()), "\r\n0\r\n\r\n"),
         false => (format!("Content-Length: {}", data.len()), String::new(), ""),
     };
-    format!("POST /channels/{name} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n{begin}{data}{end}").into_bytes()
+    format!("POST /channels/{name}{event} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n{begin}{data}{end}")
+        .into_bytes()
 }
 
 pub fn bulk(log: &Log, texts: &[(usize, usize)]) -> Vec<u8> {
     let line = |&(number, channel): &(usize, usize)| {
-        serde_json::json!({ "channel": CHANNELS[channel], "data": log.data(number) }).to_string() + "\n"
+        let event = log.event(number);
+        serde_json::json!({ "channel": CHANNELS[channel], "data": log.data(number), "event": event })
+            .to_string()
+            + "\n"
     };
     let body: String = texts.iter().map(line).collect();
     let length = body.len();

@@ -104,10 +104,16 @@ impl World {
                     self.read(who, usize::MAX)?;
                 }
             }
+            let begun_ms = self.now.mono_ms() - self.began.mono_ms();
+            let last = if channel == CLOCK { self.now.unix_s() } else { begun_ms / every_ms };
             for (who, before) in listeners {
                 let ticks = (self.subscribers[who].ticks(channel) - before) as u64;
                 if self.subscribers[who].is_listening() && ticks != BEATS_HEARD {
                     return Err(format!("subscriber {who} heard {ticks} ticks in {BEATS_HEARD} beats"));
+                }
+                let said = self.subscribers[who].last_tick(channel);
+                if self.subscribers[who].is_listening() && said != Some(last) {
+                    return Err(format!("subscriber {who} was told {said:?} in the beat {last}"));
                 }
             }
         }

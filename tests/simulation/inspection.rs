@@ -55,7 +55,61 @@ impl World {
             return self.expect_empty(channel);
         }
         let kept = self.compare_history(channel, &stats)?;
-        self.compare_cursors(channel, number, &kept, stats["floor"].as_u64().unwrap_or_default())
+        let floor = stats["floor"].as_u64().unwrap_or_default();
+        self.compare_cursors(channel, number, &kept, floor)?;
+        self.compare_several(channel, (channel + 1 + number) % LATEST, number, (&kept, floor))
+    }
+
+    /// Who asks for two channels is told what is in either, in one order.
+    fn compare_several(
+        &mut self,
+        one: usize,
+        other: usize,
+        number: usize,
+        (kept, floor): (&[u64], u64),
+    ) -> Result<(), String> {
+        // In pieces, what one of them has lost may be told behind the first.
+        let is_whole = self.settings.pace.answer_bytes_max > 1 << 16;
+        if one >= LATEST || one == other || kept.is_empty() || !is_whole {
+            return Ok(());
+        }
+        let request = format!("GET /stats/channels/{} HTTP/1.1\r\nHost: x\r\n\r\n", CHANNELS[other]);
+        let Some(answers) = self.ask_at_once(&request, 0)? else { return Ok(()) };
+        let stats = json(&answers[0].1)?;
+        let other_floor = stats["floor"].as_u64().unwrap_or_default();
+        let others = match stats["messages"].as_u64() {
+            Some(0) => Vec::new(),
+            Some(_) => self.compare_history(other, &stats)?,
+            None => return Ok(()),
+        };
+        let is_unclear = others.is_empty() && stats["messages"].as_u64() != Some(0);
+        let Some(&last) = kept.last().max(others.last()).filter(|_| !is_unclear) else { return Ok(()) };
+        let mut all = [kept, &others].concat();
+        all.sort_unstable();
+        let names = format!("{},{}", CHANNELS[one], CHANNELS[other]);
+        let newest = 1 + number;
+        for (start, should) in [
+            ("since=oldest".to_owned(), &all[..]),
+            (format!("last={newest}"), &all[all.len().saturating_sub(newest)..]),
+        ] {
+            let heard = self.poll_up_to(&names, &start, last)?;
+            if !heard.is_empty() && heard != should {
+                return Err(format!("{start} of {names} is {heard:?}, and should be {should:?}"));
+            }
+        }
+        // One of them has lost something behind this cursor. That is told once, and with it all that is there.
+        let since = floor.max(other_floor) - 1;
+        let Some(polled) = self.poll(&format!("{names}?as=poll&since={since}"))? else { return Ok(()) };
+        let should = &all[all.partition_point(|&id| id <= since)..];
+        let ends = [kept[0], others.first().copied().unwrap_or(other_floor)];
+        let is_told = polled.gap.is_some_and(|(from, to)| from == since && ends.contains(&to));
+        if !is_told || polled.ids != should || polled.since < last.max(other_floor) {
+            return Err(format!(
+                "{:?}, {:?} and {} of {names}, since {since}",
+                polled.gap, polled.ids, polled.since
+            ));
+        }
+        Ok(())
     }
 
     /// Sends requests in one piece and reads all answers, the first `heads` of which have no body. Nothing, if the server is full.
@@ -117,8 +171,7 @@ impl World {
     }
 
     /// All that a poll is told, over as many answers as it takes until it has heard `last`.
-    fn poll_up_to(&mut self, channel: usize, start: &str, last: u64) -> Result<Vec<u64>, String> {
-        let name = CHANNELS[channel];
+    fn poll_up_to(&mut self, name: &str, start: &str, last: u64) -> Result<Vec<u64>, String> {
         let mut all: Vec<u64> = Vec::new();
         let mut start = start.to_owned();
         for _ in 0..PARTS_MOST {
@@ -143,7 +196,7 @@ impl World {
     fn compare_history(&mut self, channel: usize, stats: &Value) -> Result<Vec<u64>, String> {
         let number = |key: &str| stats[key].as_u64().ok_or_else(|| format!("no {key} in {stats}"));
         let (messages, head, floor) = (number("messages")?, number("head")?, number("floor")?);
-        let kept = self.poll_up_to(channel, "since=oldest", head)?;
+        let kept = self.poll_up_to(CHANNELS[channel], "since=oldest", head)?;
         if kept.is_empty() {
             return Ok(kept);
         }
@@ -181,14 +234,14 @@ impl World {
     ) -> Result<(), String> {
         let Some(&last) = kept.last().filter(|_| channel != LATEST) else { return Ok(()) };
         let newest = 1 + number;
-        let heard = self.poll_up_to(channel, &format!("last={newest}"), last)?;
+        let heard = self.poll_up_to(CHANNELS[channel], &format!("last={newest}"), last)?;
         let should = &kept[kept.len().saturating_sub(newest)..];
         if !heard.is_empty() && heard != should {
             return Err(format!("the last {newest} are {heard:?}, and should be {should:?}"));
         }
         let middle = kept[kept.len() * number / 5];
         if middle < last {
-            let heard = self.poll_up_to(channel, &format!("since={middle}"), last)?;
+            let heard = self.poll_up_to(CHANNELS[channel], &format!("since={middle}"), last)?;
             if !heard.is_empty() && heard[0] != kept[kept.partition_point(|&id| id <= middle)] {
                 return Err(format!("{heard:?} is after {middle}, of {kept:?}"));
             }
@@ -252,7 +305,7 @@ impl World {
 
     fn compare_stats(&self, stats: &Value, there: u64) -> Result<(), String> {
         let number = |key: &str| stats[key].as_u64().ok_or_else(|| format!("no {key} in {stats}"));
-        let said = (self.log.said.len() + self.log.chatted.len() - self.said_before) as u64;
+        let said = (self.log.said.len() + self.log.chatted.len() - self.said_before) as u64 + self.said_aside;
         let (least, most) = (said, said + self.log.open() as u64 + self.publisher.asked.len() as u64);
         let messages = number("messages")?;
         if messages < least || messages > most {

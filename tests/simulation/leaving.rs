@@ -5,13 +5,20 @@
 //!
 //! Knows: who listened when it began. Never throws dice.
 
+use encke::engine::Hangup;
+
 use super::farewell::WIDE;
-use super::script::{Mouth, Script, Way};
+use super::script::{BEATS, CHANNELS, CLOCK, Mouth, Script, Way};
 use super::subscriber::Goodbye;
+use super::visitor::{Question, Stays, take_ids, text};
+use super::wire::Line;
 use super::world::{Summary, World};
 
 /// Steps in which the drain time passes.
 const STEPS: u64 = 12;
+
+/// After so many of them the last part of a request comes: nobody waits for it any more.
+const LATE: u64 = 9;
 
 /// What is said by whoever still can, in bytes.
 const LAST_WORDS: usize = 30;
@@ -26,6 +33,21 @@ pub struct Leaving {
     polls: Vec<usize>,
     /// Some of them could take much, and nothing kept them from it: these must be parted from in words.
     wide: Vec<usize>,
+    /// How many had been given up by then because they took nothing.
+    stalled: u64,
+    /// What these listeners were saying over their WebSockets.
+    last_words: Vec<(usize, usize)>,
+    /// Those who had asked.
+    askers: Vec<Asker>,
+}
+
+/// Somebody who asks in the last moment.
+struct Asker {
+    line: Line,
+    question: Question,
+    /// What comes when it is too late.
+    rest: Vec<u8>,
+    heard: Vec<u8>,
 }
 
 impl Leaving {
@@ -47,18 +69,67 @@ impl World {
             self.publish(channel, LAST_WORDS, Mouth::Inside)?;
         }
         self.publish(3, LAST_WORDS, Mouth::Post)?;
+        let first = self.log.texts();
         for who in 0..self.subscribers.len() {
             self.publish(who % 5, LAST_WORDS, Mouth::Websocket(who))?;
         }
-        let listens = |who: &usize| self.subscribers[*who].is_listening();
+        let last_words = (0..self.subscribers.len()).map(|who| (who, first + who)).collect();
+        let askers = self.ask_last()?;
+        let listens = |who: &usize| {
+            let one = &self.subscribers[*who];
+            one.is_listening() && one.line.as_ref().is_some_and(|line| !line.borrow().is_closed())
+        };
         let there: Vec<usize> = (0..self.subscribers.len()).filter(listens).collect();
         let is_poll = |who: &usize| self.subscribers[*who].way == Way::Poll;
         let wide = self.streams();
         let (polls, listeners): (Vec<usize>, Vec<usize>) = there.into_iter().partition(is_poll);
         let polls = polls.into_iter().filter(|&who| self.is_owed_an_answer(who)).collect();
-        self.leaving = Some(Leaving { since_us: self.now.mono_us, listeners, polls, wide });
+        let stalled = self.engine.stats().hangups(Hangup::Stalled);
+        self.leaving =
+            Some(Leaving { since_us: self.now.mono_us, listeners, polls, wide, stalled, last_words, askers });
         self.engine.shut_down(self.now);
         Ok(())
+    }
+
+    /// Some ask in the very last moment: the server has not been told of it yet, or only of a part.
+    fn ask_last(&mut self) -> Result<Vec<Asker>, String> {
+        let number = self.log.text(0, LAST_WORDS);
+        let data = self.log.data(number);
+        let post = format!(
+            "POST /channels/{} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{data}",
+            CHANNELS[0],
+            data.len()
+        );
+        let event = self.log.event(number).map_or(String::new(), |event| format!("?event={event}"));
+        let post = post.replacen(" HTTP", &format!("{event} HTTP"), 1);
+        let last = |request: &str, status| Question { stays: Stays::No, ..Question::new(request, status) };
+        let questions = [
+            // How much of it has been read before, how much comes when it is too late, over how wide a line.
+            (Question { text: Some(number), ..last(&post, 201) }, post.len() - 3, 0, WIDE),
+            (last("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200), 0, 0, WIDE),
+            (Question::get("/style.css"), usize::MAX, 0, 1_000),
+            (last("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n", 503), 10, 4, WIDE),
+            (last("GET /channels/a?as=events HTTP/1.1\r\nHost: x\r\n\r\n", 200), 10, 4, WIDE),
+            (last("GET /channels/a?as=events&since=oldest HTTP/1.1\r\nHost: x\r\n\r\n", 200), 0, 0, WIDE),
+            (last("GET /channels/a?as=ndjson&since=oldest HTTP/1.1\r\nHost: x\r\n\r\n", 200), 0, 0, 300),
+        ];
+        let mut askers = Vec::new();
+        for (question, before, late, capacity) in questions {
+            let is_told_at_once = !self.is_bound && self.disk.is_none();
+            let line = if is_told_at_once { self.connect_a_stranger(capacity)? } else { None };
+            let Some(line) = line else {
+                question.text.map_or(Ok(()), |number| self.log.refuse(number))?;
+                continue;
+            };
+            let (comes, rest) = question.request.split_at(question.request.len() - late);
+            line.borrow_mut().send(comes);
+            line.borrow_mut().arrive(before);
+            let rest = rest.to_vec();
+            askers.push(Asker { line, question, rest, heard: Vec::new() });
+        }
+        self.settle()?;
+        askers.iter().for_each(|asker| asker.line.borrow_mut().arrive(usize::MAX));
+        Ok(askers)
     }
 
     /// Whether a poll has asked, and was not turned away at the door.
@@ -88,9 +159,12 @@ impl World {
         // Whoever reads from the first moment on hears all and his farewell, however little he takes at a time.
         let is_fresh = self.leaving.as_ref().is_some_and(|leaving| leaving.since_us == self.now.mono_us);
         let overslept = std::mem::take(&mut self.has_overslept);
-        for _ in 0..=STEPS {
+        let mut ticks = None;
+        for step in 0..=STEPS {
             self.read_all()?;
+            ticks.get_or_insert(self.ticks_heard());
             self.publisher.listen(&mut self.log)?;
+            self.hear_askers(step == LATE)?;
             self.pass(drain_ms / STEPS, false)?;
         }
         self.read_all()?;
@@ -98,14 +172,20 @@ impl World {
         if self.connect(WIDE).is_some() {
             return Err("a server that ends takes a connection".to_owned());
         }
+        if is_fresh && ticks != Some(self.ticks_heard()) {
+            return Err("a server that leaves goes on ticking".to_owned());
+        }
         let held = self.engine.holdings();
         if (held.connections, held.streams, held.seats, held.again, held.held_bytes) != (0, 0, 0, 0, 0) {
             return Err(format!("the server has ended, and holds {held:?}"));
         }
-        let leaving = self.leaving.take().expect("it was told to stop");
+        let mut leaving = self.leaving.take().expect("it was told to stop");
+        self.check_askers(&mut leaving, is_fresh && !overslept)?;
+        // Whoever had taken nothing for too long may not have been waited for.
+        let is_given_up = self.engine.stats().hangups(Hangup::Stalled) > leaving.stalled;
         for &who in &leaving.listeners {
             let is_bidden = is_fresh || leaving.wide.contains(&who);
-            let is_bidden = is_bidden && !self.is_bound && !overslept && self.is_roomy;
+            let is_bidden = is_bidden && !self.is_bound && !overslept && self.is_roomy && !is_given_up;
             self.check_farewell(who, is_bidden)
                 .map_err(|error| format!("subscriber {who}, when the server left: {error}"))?;
         }
@@ -114,6 +194,53 @@ impl World {
             return Err(format!("the poll of subscriber {who} was never answered"));
         }
         Ok(self.summary())
+    }
+
+    fn ticks_heard(&self) -> usize {
+        self.subscribers.iter().flat_map(|one| [BEATS, CLOCK].map(|channel| one.ticks(channel))).sum()
+    }
+
+    /// Those who had asked read on. `late`: the rest of their requests comes.
+    fn hear_askers(&mut self, late: bool) -> Result<(), String> {
+        let Some(mut leaving) = self.leaving.take() else { return Ok(()) };
+        for Asker { line, rest, heard, .. } in &mut leaving.askers {
+            if late {
+                line.borrow_mut().send(rest);
+                line.borrow_mut().arrive(usize::MAX);
+            }
+            heard.extend(self.read_out(line)?);
+        }
+        self.leaving = Some(leaving);
+        Ok(())
+    }
+
+    /// What had been asked before the server was told to stop is answered; what was said, accepted. For what came too
+    /// late there is a word as well.
+    fn check_askers(&mut self, leaving: &mut Leaving, is_exact: bool) -> Result<(), String> {
+        let is_kept = self.is_roomy && !self.log.has_deletes();
+        let said = &if is_kept { self.log.said_in(0) } else { Vec::new() };
+        for Asker { line, question, heard, .. } in &mut leaving.askers {
+            heard.extend(line.borrow_mut().read(usize::MAX));
+            if !is_exact {
+                continue;
+            }
+            if question.request.starts_with(b"GET /channels/") {
+                check_last_stream(&question.request, heard, said)?;
+                continue;
+            }
+            let answer = question.check(heard).map_err(|error| format!("{error}, in the last moment"))?;
+            take_ids(question, &answer, &mut self.log)?;
+        }
+        let is_heard = |who: &usize| leaving.wide.contains(who) && leaving.listeners.contains(who);
+        let lost = leaving.last_words.iter().find(|(who, number)| {
+            is_heard(who) && self.subscribers[*who].way == Way::Websocket && !self.log.is_said(*number)
+        });
+        match lost.filter(|_| is_exact && !self.is_bound && self.disk.is_none()) {
+            Some((who, number)) => {
+                Err(format!("text {number}, of subscriber {who}, was not accepted in the last moment"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whoever is parted from in words has heard everything; of what others heard nothing is missing in between.
@@ -131,5 +258,23 @@ impl World {
         }
         let whole = subscriber.goodbye != Goodbye::Nothing;
         subscriber.record.check(&self.log, whole, self.is_roomy)
+    }
+}
+
+/// A stream that begins when the server is about to leave hears all that it asked for, and is bidden farewell.
+fn check_last_stream(request: &[u8], heard: &[u8], said: &[u64]) -> Result<(), String> {
+    let (request, heard) = (String::from_utf8_lossy(request), String::from_utf8_lossy(heard));
+    let is_event_stream = request.contains("as=events");
+    let is_bidden = heard.matches("retry: ").count() == 2 && heard.ends_with("\n\n");
+    if is_event_stream && !is_bidden {
+        return Err(format!(
+            "{request:?}, in the last moment, and no farewell: {:?}",
+            text(heard.as_bytes())
+        ));
+    }
+    let name = |id: u64| if is_event_stream { format!("id: {id}\n") } else { format!("\"id\":{id},") };
+    match said.iter().find(|&&id| request.contains("since=oldest") && !heard.contains(&name(id))) {
+        Some(id) => Err(format!("{request:?}, in the last moment, lacks {id}")),
+        None => Ok(()),
     }
 }

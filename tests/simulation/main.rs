@@ -17,6 +17,7 @@ mod common;
 mod bystander;
 mod dice;
 mod disk;
+mod exam;
 mod farewell;
 mod inspection;
 mod leaving;
@@ -24,6 +25,8 @@ mod record;
 mod script;
 mod shrink;
 mod subscriber;
+mod talker;
+mod visitor;
 mod wire;
 mod world;
 

@@ -14,6 +14,10 @@ use super::script::{BEATS, CHANNELS, CLOCK, LATEST, PUBLIC};
 /// The channels of one subscription, a bit each.
 pub type Set = u8;
 
+/// What texts are made of: whatever one of the framings has to write in another way, and what it must not.
+const UNITS: [&str; 11] =
+    ["x", "\n", "é", "</script>", "\"", "\r\n", "\r", "'&", "\\", "\u{2028}\u{1}\t", "😀"];
+
 /// All that was ever said.
 #[derive(Default)]
 pub struct Log {
@@ -30,6 +34,8 @@ pub struct Log {
     pub has_unknown_deletes: bool,
     /// Something may be refused because somebody holds or says too much.
     pub is_bound: bool,
+    /// … or because of where somebody comes from.
+    pub has_addresses: bool,
     /// Whether a history can become empty, other than by a delete.
     pub histories_age: bool,
     /// The log is on a disk, and tells us itself what it has.
@@ -40,6 +46,8 @@ pub struct Log {
 
 pub struct Text {
     channel: usize,
+    /// Its type.
+    event: Option<&'static str>,
     data: String,
     fate: Fate,
 }
@@ -58,9 +66,27 @@ impl Log {
     /// A new text, of about so many bytes, that is on its way to a channel. Returns its number.
     pub fn text(&mut self, channel: usize, bytes: usize) -> usize {
         let number = self.texts.len();
-        let data = format!("{number}:{}", ["x", "\n", "é", "</script>", "\""][number % 5].repeat(bytes / 9));
-        self.texts.push(Text { channel, data, fate: Fate::Open });
+        let unit = UNITS[number % UNITS.len()];
+        let data = format!("{number}:{}", unit.repeat(bytes / unit.len()));
+        let event = [None, None, Some("news"), Some("x-Y_z")][number % 4];
+        self.texts.push(Text { channel, event, data, fate: Fate::Open });
         number
+    }
+
+    /// The type of a text, if it has one.
+    pub fn event(&self, number: usize) -> Option<&'static str> {
+        self.texts[number].event
+    }
+
+    /// The publication of a text, as one says it over a WebSocket.
+    pub fn command(&self, number: usize) -> serde_json::Value {
+        let Text { channel, event, data, .. } = &self.texts[number];
+        serde_json::json!({ "publish": data, "channel": CHANNELS[*channel], "event": event, "ref": number })
+    }
+
+    /// Whether the server has said which id a text has.
+    pub fn is_said(&self, number: usize) -> bool {
+        matches!(self.texts[number].fate, Fate::Said(_))
     }
 
     pub fn data(&self, number: usize) -> &str {
@@ -112,6 +138,18 @@ impl Log {
 
     /// Somebody heard this. It may be news to us, too.
     pub fn hear(&mut self, id: u64, channel: &str, event: Option<&str>, data: &str) -> Result<usize, String> {
+        self.hear_as(id, channel, event, data, str::to_owned)
+    }
+
+    /// The same over a transport that changes texts in a known way.
+    pub fn hear_as(
+        &mut self,
+        id: u64,
+        channel: &str,
+        event: Option<&str>,
+        data: &str,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<usize, String> {
         let known = CHANNELS[..PUBLIC].iter().position(|name| *name == channel);
         let channel = known.ok_or_else(|| format!("a message of a channel {channel:?}"))?;
         if event == Some("deleted") {
@@ -122,8 +160,10 @@ impl Log {
         let number = number.filter(|&number| number < self.texts.len());
         let number = number.ok_or_else(|| format!("a message that nobody wrote: {data:?}"))?;
         let text = &self.texts[number];
-        if (text.channel, text.data.as_str()) != (channel, data) {
-            return Err(format!("text {number} was changed on its way, or heard elsewhere: {data:?}"));
+        if (text.channel, text.event, change(&text.data).as_str()) != (channel, event, data) {
+            return Err(format!(
+                "text {number} was changed on its way, or heard elsewhere: {event:?} {data:?}"
+            ));
         }
         self.accept(number, id)?;
         Ok(channel)
@@ -188,6 +228,8 @@ pub enum Entry {
     May(Set),
     /// … and must be, from this id on.
     Must(Set, u64),
+    /// It has joined or left, and has everything up to here of what it listened to before.
+    Changed(u64),
     Heard(u64, usize),
     Gap(u64, u64),
     /// It is told that it has everything up to here.
@@ -216,6 +258,10 @@ struct Reader<'a> {
     heard: BTreeSet<u64>,
     /// The channel that it joined and is told of, from where on, and how far that is.
     replay: Option<(usize, u64, u64)>,
+    /// Channels that it asked to leave: when it does, it has all that it was owed of them from here on.
+    leaving: [Option<u64>; CHANNELS.len()],
+    /// Where the last gap ended of which it was told over this connection, since it had everything.
+    gap_end: Option<u64>,
     /// The last tick of each channel.
     ticks: [Option<u64>; CHANNELS.len()],
     is_roomy: bool,
@@ -240,7 +286,9 @@ impl Record {
             gaps: Vec::new(),
             heard: BTreeSet::new(),
             replay: None,
+            leaving: [None; CHANNELS.len()],
             ticks: [None; CHANNELS.len()],
+            gap_end: None,
             is_roomy,
             well_founded: Vec::new(),
         };
@@ -284,15 +332,18 @@ impl Reader<'_> {
                     self.from_text = texts;
                 }
             }
-            Entry::Asks => (self.replay, self.ticks) = (None, [None; CHANNELS.len()]),
+            Entry::Asks => {
+                (self.replay, self.gap_end) = (None, None);
+                (self.leaving, self.ticks) = ([None; CHANNELS.len()], [None; CHANNELS.len()]);
+            }
             Entry::May(set) => {
                 self.may |= set;
-                for channel in 0..CHANNELS.len() {
-                    if set & 1 << channel == 0 {
-                        self.must[channel] = None;
-                    }
+                for channel in (0..CHANNELS.len()).filter(|channel| set & 1 << channel == 0) {
+                    let owed = self.must[channel].take().zip(self.at).map(|(from, at)| from.max(at));
+                    self.leaving[channel] = self.leaving[channel].or(owed);
                 }
             }
+            Entry::Changed(id) => self.end_leaving(id)?,
             Entry::Must(set, id) => {
                 self.end_replay(id)?;
                 self.may = set;
@@ -302,6 +353,7 @@ impl Reader<'_> {
             }
             Entry::Gap(from, to) => self.gap(from, to)?,
             Entry::At(id) => {
+                self.gap_end = None;
                 if self.at.is_none() {
                     self.at = Some(id);
                 }
@@ -316,6 +368,11 @@ impl Reader<'_> {
     fn gap(&mut self, from: u64, to: u64) -> Result<(), String> {
         if from > 0 && from < self.last && self.replay.is_none() {
             return Err(format!("a gap from {from} to {to}, to one who had heard {}", self.last));
+        }
+        // A gap ends at a message that is there. If more has gone since, it ends at another.
+        let is_again = self.gap_end.replace(to) == Some(to) && self.replay.is_none();
+        if is_again && self.log.keeps_newest() {
+            return Err(format!("a gap up to {to} was told twice"));
         }
         // Its cursor meant nothing, and it begins at the oldest message there is. Of several channels that is the
         // oldest of all, and the others may lack more, up to where it came.
@@ -390,16 +447,24 @@ impl Reader<'_> {
             return Ok(());
         }
         for (&id, &(said_in, _)) in self.log.said.range(since + 1..=until.max(since + 1)) {
-            if said_in == channel && id <= until && !self.heard.contains(&id) && !self.is_told_of_replay(id) {
+            if said_in == channel && id <= until && !self.heard.contains(&id) && !self.is_told(id) {
                 return Err(format!("{id} of {}, joined from {since} on, has not come", CHANNELS[channel]));
             }
         }
         Ok(())
     }
 
-    /// What does not fit into a replay is a gap, up to where the others were.
-    fn is_told_of_replay(&self, id: u64) -> bool {
-        self.gaps.iter().any(|&(from, to)| from < id && id <= to)
+    /// It may have left, and has everything up to its cursor.
+    fn end_leaving(&mut self, until: u64) -> Result<(), String> {
+        let leaving = std::mem::replace(&mut self.leaving, [None; CHANNELS.len()]);
+        for (&id, &(channel, text)) in self.log.said.range(..=until) {
+            let is_owed = leaving[channel].is_some_and(|from| id > from) && channel != LATEST;
+            let is_owed = is_owed && (self.from_text == 0 || text.is_some_and(|text| text >= self.from_text));
+            if is_owed && !self.heard.contains(&id) && !self.is_told(id) {
+                return Err(format!("{id} of {}, left at {until}, has not come", CHANNELS[channel]));
+            }
+        }
+        Ok(())
     }
 
     /// The latest wins: a tick is newer than the one before.

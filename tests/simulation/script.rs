@@ -146,6 +146,19 @@ pub enum Act {
         seed: u64,
         bytes: usize,
     },
+    /// Somebody asks a few things over plain HTTP, and knows what he must be answered.
+    Visit {
+        seed: u64,
+    },
+    /// Somebody uses all that a WebSocket can do.
+    Talk {
+        seed: u64,
+    },
+    /// Somebody looks closely at one of the promises about time and room.
+    Examine {
+        what: usize,
+        seed: u64,
+    },
     /// One of the article's chat: says something, reads on, or parts.
     Chat {
         who: usize,
@@ -231,7 +244,7 @@ impl Script {
         let mut dice = Dice::new(seed);
         let (subscribers, acts) = match seed % 100 {
             99 => (60 + dice.below(140), 1_000),
-            _ => (2 + dice.below(6), 60 + dice.below(200)),
+            _ => (2 + dice.below(6), 60 + dice.below(170)),
         };
         let is_calm = dice.once_in(8);
         let is_slow = is_calm && dice.once_in(2);
@@ -249,6 +262,7 @@ impl Script {
             (0..acts).map(|_| (act(&mut dice), then(&mut dice, crowded))).collect();
         let is_on_disk = dice.once_in(3);
         if is_on_disk {
+            acts.iter_mut().for_each(|(act, _)| act.await_the_disk());
             for _ in 0..acts.len() / 8 {
                 let act = disk(&mut dice, is_calm);
                 acts.insert(dice.below(acts.len()), (act, then(&mut dice, crowded)));
@@ -289,6 +303,13 @@ impl Script {
 }
 
 impl Act {
+    /// The same without a visitor who wants to be told at once.
+    fn await_the_disk(&mut self) {
+        if matches!(self, Act::Visit { .. } | Act::Talk { .. } | Act::Examine { .. }) {
+            *self = Act::Audit;
+        }
+    }
+
     /// The same without anything after which nobody can say exactly what was delivered.
     fn calmed(self, is_slow: bool) -> Self {
         match self {
@@ -300,6 +321,7 @@ impl Act {
             Act::End { who, .. } => Act::Read { who, bytes: usize::MAX },
             Act::Change { .. } | Act::Delete { .. } | Act::Babble { .. } | Act::Chat { .. } => Act::Audit,
             Act::Inspect { .. } | Act::Starve => Act::Audit,
+            Act::Visit { .. } | Act::Talk { .. } | Act::Examine { .. } => Act::Audit,
             act => act,
         }
     }
@@ -397,7 +419,7 @@ fn keep_everything(limits: &mut Limits) {
 
 /// Little room: for all connections together, for those that come from one address, and for what one may say.
 fn bound(dice: &mut Dice, subscribers: usize, limits: &mut Limits) {
-    let budget = dice.one_of(&[3_000, 8_000, 30_000, 1 << 28]);
+    let budget = dice.one_of(&[3_000, 8_000, 30_000, 1 << 28, 1 << 28, 1 << 28]);
     // A fourth of it is the largest thing that anybody may send.
     let largest = budget / 4;
     limits.connection_budget_bytes_max = budget;
@@ -414,7 +436,7 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
     let who = dice.below(1 << 20);
     let channel = dice.below(CHANNELS.len());
     let channel = crowded.filter(|_| !dice.once_in(4)).unwrap_or(channel);
-    match dice.below(100) {
+    match dice.below(104) {
         0..12 => ask(dice, who),
         14..19 => Act::Arrive { who, bytes: 1 + dice.below(200) },
         19..39 => Act::Read { who, bytes: if dice.once_in(2) { 1 + dice.below(400) } else { usize::MAX } },
@@ -431,7 +453,7 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
         },
         50..74 => Act::Publish {
             channel: channel % PUBLIC,
-            bytes: if dice.once_in(5) { dice.below(4_000) } else { dice.below(60) },
+            bytes: if dice.once_in(5) { dice.below(4_000) } else { dice.below(120) },
             mouth: match dice.below(16) {
                 0..5 => Mouth::Inside,
                 5..8 => Mouth::Post,
@@ -459,7 +481,10 @@ fn act(dice: &mut Dice, crowded: Option<usize>) -> Act {
         94..97 => Act::Audit,
         98 => Act::Starve,
         97 => Act::Inspect { channel: channel % PUBLIC, number: dice.below(5) },
-        _ => Act::Read { who, bytes: usize::MAX },
+        99 => Act::Read { who, bytes: usize::MAX },
+        100..102 => Act::Visit { seed: dice.below(1 << 30) as u64 },
+        102 => Act::Talk { seed: dice.below(1 << 30) as u64 },
+        _ => Act::Examine { what: dice.below(1 << 10), seed: dice.below(1 << 30) as u64 },
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Subscriber {
     /// Of a poll's answer: nothing in it so far.
     is_empty: bool,
     is_old: bool,
+    /// What an event stream begins with, while that is still to be looked at.
+    greeting: Option<Vec<u8>>,
     /// Messages, gaps and ticks that came over streams, and answers to polls: what the server counts as deliveries.
     pub deliveries: u64,
     /// Texts that it is publishing over its WebSocket, and changes of its subscription, in the order of their answers.
@@ -47,6 +49,8 @@ pub struct Subscriber {
     /// Since when it has waited for the first of these answers, on the monotonic clock.
     waits_since: Option<u64>,
     pub bytes_read: usize,
+    /// … before the last audit.
+    pub bytes_audited: usize,
     /// Gaps that it was told of.
     pub gaps: u64,
     /// The last bytes of its stream.
@@ -89,10 +93,12 @@ impl Subscriber {
             asked_us: (0, None),
             is_empty: true,
             is_old: false,
+            greeting: None,
             deliveries: 0,
             asked: Vec::new(),
             waits_since: None,
             bytes_read: 0,
+            bytes_audited: 0,
             gaps: 0,
             tail: Vec::new(),
             goodbye: Goodbye::Nothing,
@@ -130,7 +136,12 @@ impl Subscriber {
         self.asked.clear();
         self.is_open = false;
         self.line = Some(line);
+        // Without a cursor it is given one, with which it can come back before it has heard anything.
+        let is_new = matches!((start, self.cursor), (Start::Cursor, None));
+        self.greeting = (way == Way::Events && is_new).then(Vec::new);
         let from = match (start, self.cursor) {
+            // What a browser remembers is newer than what its page once began with.
+            (Start::Cursor, Some(_)) if way == Way::Events => "&since=1".to_owned(),
             (Start::Cursor, Some(cursor)) => format!("&since={cursor}"),
             (Start::Cursor, None) => String::new(),
             (Start::Oldest, _) => "&since=oldest".to_owned(),
@@ -152,11 +163,17 @@ impl Subscriber {
     }
 
     fn send_request(&mut self, from: &str, now_us: u64) {
-        let upgrade = if self.way == Way::Websocket { UPGRADE } else { "" };
+        let fields = match (self.way, self.cursor) {
+            (Way::Websocket, _) => UPGRADE.to_owned(),
+            (Way::Events, Some(cursor)) => format!("Last-Event-ID: {cursor}\r\n"),
+            _ => String::new(),
+        };
+        // The old ones among them are told texts as they are, if they listen to one channel.
+        let envelope = if self.way == Way::Events && self.is_old { "" } else { "&envelope" };
         let way = format!("{:?}", self.way).to_lowercase();
         let (names, version) = (self.names(), u8::from(!self.is_old));
         let request = format!(
-            "GET /channels/{names}?as={way}&envelope{from} HTTP/1.{version}\r\nHost: x\r\n{upgrade}\r\n"
+            "GET /channels/{names}?as={way}{envelope}{from} HTTP/1.{version}\r\nHost: x\r\n{fields}\r\n"
         );
         self.waits = self.way == Way::Poll;
         (self.asked_us, self.is_empty) = ((now_us, None), true);
@@ -213,10 +230,8 @@ impl Subscriber {
     }
 
     /// Publishes over its WebSocket. Returns whether it can.
-    pub fn publish(&mut self, number: usize, log: &Log, channel: usize) -> bool {
-        let command =
-            serde_json::json!({ "publish": log.data(number), "channel": CHANNELS[channel], "ref": number });
-        self.command(&command.to_string(), Asked::Text(number))
+    pub fn publish(&mut self, number: usize, log: &Log) -> bool {
+        self.command(&log.command(number).to_string(), Asked::Text(number))
     }
 
     pub fn change(&mut self, channel: usize, joins: bool, since: Option<Before>) {
@@ -316,6 +331,14 @@ impl Subscriber {
         self.record.entries.iter().filter(is_tick).count()
     }
 
+    /// What the last tick of a channel said.
+    pub fn last_tick(&self, channel: usize) -> Option<u64> {
+        self.record.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Tick(from, number) if *from == channel => Some(*number),
+            _ => None,
+        })
+    }
+
     /// Its connection is over.
     pub fn lose(&mut self) {
         self.line = None;
@@ -348,6 +371,7 @@ impl Subscriber {
         if self.line.is_none() {
             return Ok(());
         }
+        self.check_greeting(&bytes)?;
         let told = match self.hearing.feed(&bytes) {
             Ok(told) => told,
             // A later answer of a poll, or the goodbye of a WebSocket.
@@ -362,11 +386,33 @@ impl Subscriber {
         told.into_iter().try_for_each(|told| self.take(told, log))
     }
 
+    /// The first bytes of an event stream say where it begins, to one who does not know.
+    fn check_greeting(&mut self, bytes: &[u8]) -> Result<(), String> {
+        const COMMENT: &[u8] = b": encke\n";
+        const ID: &[u8] = b"id: ";
+        let Some(greeting) = &mut self.greeting else { return Ok(()) };
+        greeting.extend(bytes);
+        let begin = find(greeting, COMMENT).and_then(|at| greeting.get(at + COMMENT.len()..));
+        match begin.filter(|begin| begin.len() >= ID.len()) {
+            Some(begin) if !begin.starts_with(ID) => {
+                Err("an event stream begins without a cursor".to_owned())
+            }
+            Some(_) => {
+                self.greeting = None;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn take(&mut self, told: Told, log: &mut Log) -> Result<(), String> {
         let told_end = matches!(told, Told::Since(_)).then_some(());
         let entry = match told {
             Told::Message(News { id: Some(id), channel, event, data }) => {
-                let channel = log.hear(id, &channel, event.as_deref(), &data)?;
+                let channel = match channel.as_str() {
+                    "" => log.hear_as(id, &self.names(), event.as_deref(), &data, as_lines)?,
+                    name => log.hear(id, name, event.as_deref(), &data)?,
+                };
                 // What comes first when it joins a channel is older than what it has.
                 let joins = self.asked.iter().any(|asked| matches!(asked, Asked::Change(_)));
                 self.cursor = if joins { self.cursor.max(Some(id)) } else { Some(id) };
@@ -387,7 +433,8 @@ impl Subscriber {
             Told::Reply(reply) => return self.take_reply(&reply, log),
             Told::Beat(None) => return Ok(()),
             Told::Message(news) => {
-                let channel = CHANNELS.iter().position(|name| *name == news.channel);
+                let name = if news.channel.is_empty() { self.names() } else { news.channel.clone() };
+                let channel = CHANNELS.iter().position(|known| *known == name);
                 let number = news.data.parse().map_err(|_| format!("a tick that is none: {news:?}"))?;
                 Entry::Tick(channel.ok_or_else(|| format!("a tick from nowhere: {news:?}"))?, number)
             }
@@ -429,6 +476,7 @@ impl Subscriber {
                     Asked::Change(set) => Some(*set),
                     Asked::Text(_) => None,
                 });
+                self.record.entries.push(Entry::Changed(id));
                 self.record.entries.push(Entry::At(id));
                 self.record.entries.push(match still {
                     Some(next) => Entry::May(set & next),
@@ -439,4 +487,9 @@ impl Subscriber {
             (Asked::Change(_), None) => Err(format!("a change was refused: {reply}")),
         }
     }
+}
+
+/// All that an event stream keeps of how lines end.
+fn as_lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }

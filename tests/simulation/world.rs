@@ -23,13 +23,19 @@ use super::wire::{Far, Line, Wire};
 const START: Now = Now { mono_us: 5_000_250_000, unix_us: 1_700_000_000_250_000 };
 
 /// Turns after which a server that never comes to rest is taken to be spinning.
-const TURNS_MOST: usize = 100_000;
+const TURNS_MOST: usize = 20_000;
+
+/// Wake-ups after which nobody has anything to do any more, however long it is.
+const WAKES_MOST: usize = 100_000;
 
 /// A tick of the article's clock.
 const TICK_BYTES: usize = 75;
 
-/// Readings after which nobody can have anything new.
-const READINGS_MOST: usize = 50_000;
+/// Readings after which nobody can have anything new, not even byte by byte.
+pub const READINGS_MOST: usize = 200_000;
+
+/// More than anybody can have missed, in bytes.
+const BYTES_MOST: usize = 8 << 20;
 
 /// After so long the kernel itself gives up a connection whose peer acknowledges nothing.
 pub const KERNEL_PATIENCE_MS: u64 = 30_000;
@@ -37,6 +43,8 @@ pub const KERNEL_PATIENCE_MS: u64 = 30_000;
 pub struct World {
     pub engine: Engine<Far>,
     pub now: Now,
+    /// When this server began: there was another one before, if that died.
+    pub began: Now,
     /// All connections that the server has not let go of.
     pub lines: Vec<Line>,
     pub subscribers: Vec<Subscriber>,
@@ -63,6 +71,10 @@ pub struct World {
     pub refused: u64,
     /// Gaps that inspections were told of.
     pub gaps_polled: u64,
+    /// Messages in channels of which no subscriber knows.
+    pub said_aside: u64,
+    /// How many came from an address of their own.
+    pub strangers: u16,
     /// So many different addresses there are.
     addresses: usize,
     /// Something may be refused because somebody holds or says too much.
@@ -79,6 +91,7 @@ impl World {
         let mut world = World {
             engine: Engine::new(&script.settings, Box::new(Embedded::new()), script.seed, START),
             now: START,
+            began: START,
             lines: Vec::new(),
             subscribers: (0..script.subscribers)
                 .map(|_| {
@@ -95,6 +108,7 @@ impl World {
                 histories_age: script.settings.limits.history_age_ms < 86_400_000,
                 is_bound: script.is_bound(),
                 is_on_disk: script.is_on_disk,
+                has_addresses: script.has_addresses(),
                 ..Log::default()
             },
             said_before: 0,
@@ -108,6 +122,8 @@ impl World {
             leaving: None,
             refused: 0,
             gaps_polled: 0,
+            said_aside: 0,
+            strangers: 0,
             addresses: if script.has_addresses() { 3 } else { 200 },
             is_bound: script.is_bound(),
             doomed: Vec::new(),
@@ -145,6 +161,9 @@ impl World {
                 self.publisher.ask(request.as_bytes(), Asked::Delete(channel));
             }
             Act::Babble { seed, bytes } => self.babble(seed, bytes),
+            Act::Visit { seed } => self.visit(seed)?,
+            Act::Talk { seed } => self.talk(seed)?,
+            Act::Examine { what, seed } => self.examine(what, seed)?,
             Act::Chat { who, says, parts } => self.chat(who, says, parts)?,
             Act::Clock { who, parts } => self.watch(who, parts)?,
             Act::Pass { ms, asleep } => self.pass(ms, asleep)?,
@@ -176,9 +195,14 @@ impl World {
 
     /// A connection, if the server takes it.
     pub fn connect(&mut self, capacity: usize) -> Option<Line> {
+        let peer = Ipv4Addr::new(192, 0, 2, (self.lines.len() % self.addresses) as u8);
+        self.connect_from(capacity, peer.into())
+    }
+
+    /// The same, from a certain address.
+    pub fn connect_from(&mut self, capacity: usize, peer: IpAddr) -> Option<Line> {
         let id = self.engine.next_id();
         let line = Wire::new(id, capacity);
-        let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, (self.lines.len() % self.addresses) as u8));
         let left = self.engine.stats().hangups(Hangup::Left);
         let first = self.first_half();
         let is_taken = self.engine.accept(Far(line.clone()), Some(peer), self.now);
@@ -195,6 +219,11 @@ impl World {
         self.lines.push(line.clone());
         self.log.most_lines = self.log.most_lines.max(self.lines.len());
         Some(line)
+    }
+
+    /// Whether all connections together may hold so little that anybody may have to go.
+    pub fn is_tight(&self) -> bool {
+        self.settings.limits.connection_budget_bytes_max < 1 << 28
     }
 
     /// One turn of the reactor: whoever has news is told once, then everything else.
@@ -240,6 +269,7 @@ impl World {
     pub fn begin_to_count_anew(&mut self) {
         (self.taken, self.dropped, self.refused, self.polled, self.gaps_polled) = (0, 0, 0, 0, 0);
         self.said_before = self.log.said.len() + self.log.chatted.len();
+        self.began = self.now;
         self.doomed.clear();
     }
 
@@ -321,7 +351,7 @@ impl World {
 
     pub fn pass(&mut self, ms: u64, asleep: bool) -> Result<(), String> {
         let end_us = self.now.mono_us + ms * 1_000;
-        for _ in 0..TURNS_MOST {
+        for _ in 0..WAKES_MOST {
             let deadline = self.deadline().filter(|&deadline_us| deadline_us <= end_us && !asleep);
             let Some(deadline_us) = deadline else {
                 let is_late =
@@ -405,7 +435,7 @@ impl World {
             Mouth::Post | Mouth::Chunked => {
                 self.introduce_publisher();
                 let number = self.log.text(channel, bytes);
-                let request = post(channel, self.log.data(number), matches!(mouth, Mouth::Chunked));
+                let request = post(&self.log, number, channel, matches!(mouth, Mouth::Chunked));
                 self.publisher.ask(&request, Asked::Texts(vec![number]));
             }
             Mouth::Bulk(count) => {
@@ -421,13 +451,13 @@ impl World {
             Mouth::Websocket(who) => {
                 let who = who % self.subscribers.len();
                 let number = self.log.text(channel, bytes);
-                if !self.subscribers[who].publish(number, &self.log, channel) {
+                if !self.subscribers[who].publish(number, &self.log) {
                     self.log.refuse(number)?;
                 }
             }
             Mouth::CutOff => {
                 let number = self.log.text(channel, bytes);
-                let request = post(channel, self.log.data(number), bytes.is_multiple_of(2));
+                let request = post(&self.log, number, channel, bytes.is_multiple_of(2));
                 if let Some(line) = self.connect(1 << 20) {
                     line.borrow_mut().send(&request);
                     line.borrow_mut().arrive(request.len() - 1);
@@ -439,7 +469,7 @@ impl World {
             Mouth::Forbidden => {
                 self.introduce_publisher();
                 let number = self.log.text(channel, bytes);
-                let request = String::from_utf8(post(channel, self.log.data(number), false)).expect("text");
+                let request = String::from_utf8(post(&self.log, number, channel, false)).expect("text");
                 let request = request.replacen("/channels/", "/channels/$", 1);
                 self.publisher.ask(request.as_bytes(), Asked::Forbidden(number));
             }
@@ -449,8 +479,8 @@ impl World {
 
     fn publish_inside(&mut self, channel: usize, bytes: usize) -> Result<(), String> {
         let number = self.log.text(channel, bytes);
-        let data = self.log.data(number).into();
-        let publication = Publication { channel: CHANNELS[channel].to_owned(), event: None, data };
+        let (data, event) = (self.log.data(number).into(), self.log.event(number).map(str::to_owned));
+        let publication = Publication { channel: CHANNELS[channel].to_owned(), event, data };
         match self.engine.publish(&[publication], self.now) {
             Ok(_) if self.is_deaf() => return Err("what nobody will hear was accepted".to_owned()),
             Ok(ids) => {
@@ -559,6 +589,7 @@ impl World {
 
     /// Everybody who can reads all there is, and must then have heard everything.
     pub fn audit(&mut self) -> Result<(), String> {
+        self.subscribers.iter_mut().for_each(|one| one.bytes_audited = one.bytes_read);
         // Two rounds of reading bring a slow one up to date; in between passes what a channel gathers for. While
         // the disk has more to say, they are followed by others.
         let mut said = self.log.said.len();
@@ -570,6 +601,10 @@ impl World {
                 self.settle()?;
                 self.publisher.listen(&mut self.log)?;
                 let before = self.bytes_read();
+                let is_too_much = |one: &Subscriber| one.bytes_read - one.bytes_audited > BYTES_MOST;
+                if self.subscribers.iter().any(is_too_much) {
+                    return Err("somebody is told more than was ever said".to_owned());
+                }
                 for who in 0..self.subscribers.len() {
                     self.with_line(who, |line| line.arrive(usize::MAX));
                     self.read(who, usize::MAX)?;

@@ -85,6 +85,24 @@ fn a_held_poll_gets_a_space_now_and_then_and_its_answer_behind_them() {
 }
 
 #[test]
+fn a_held_poll_begins_its_answer_when_what_came_before_is_read() {
+    let mut world = World::roomy();
+    let client = world.connect();
+    client.line.borrow_mut().room = 100;
+    world.send(&client, &(get("/style.css") + &get("/backend.php?timestamp=0")));
+    world.pass_ms(50_000);
+    world.make_room(&client, usize::MAX / 2);
+    let page = client.read();
+    let length =
+        page.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a page has a length");
+    assert_eq!(body(&page).len().to_string(), length, "and no spaces of an answer that has no head");
+    world.pass_ms(20_000);
+    world.ask(&get("/backend.php?msg=x"));
+    let answer = client.read();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("}\r\n0\r\n\r\n"), "{answer}");
+}
+
+#[test]
 fn a_poller_that_closes_its_half_is_still_answered() {
     let mut world = World::roomy();
     let poll = world.ask(&get("/backend.php?timestamp=0"));

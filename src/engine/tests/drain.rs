@@ -74,6 +74,17 @@ fn what_was_said_right_before_the_end_reaches_everybody() {
 }
 
 #[test]
+fn whoever_is_answered_in_the_last_moment_is_told_that_it_was_the_last_answer() {
+    let mut world = World::roomy();
+    let client = world.ask(&(upload("/channels/a", 5) + "he"));
+    client.line.borrow_mut().up.extend(b"llo");
+    world.stop();
+    let answer = client.read();
+    assert!(answer.starts_with("HTTP/1.1 201 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(client.has_ended());
+}
+
+#[test]
 fn a_websocket_is_told_when_to_come_back() {
     let mut world = World::roomy();
     let client = world.websocket("/channels/a");

@@ -3,6 +3,7 @@
 
 use super::channels::{HANDSHAKE, frames, post};
 use super::*;
+use crate::config::Pace;
 use crate::engine::Hangup;
 use crate::wire::json::Publication;
 
@@ -108,6 +109,48 @@ fn a_websockets_command_has_room_for_the_longest_message_and_its_names() {
         world.tell(&socket, Readiness { readable: true, ..Readiness::default() });
         let said = std::mem::take(&mut socket.line.borrow_mut().down);
         assert_eq!(said.get(2..4), closed.then_some(&1009u16.to_be_bytes()[..]), "{length}");
+    }
+}
+
+#[test]
+fn a_websockets_message_may_come_in_so_many_fragments() {
+    let most = crate::wire::websocket::Limits::default().fragments_max as usize;
+    for (fragments, closed) in [(most, false), (most + 1, true)] {
+        let mut world = World::roomy();
+        let socket = world.ask(&format!("GET /channels/a {HANDSHAKE}"));
+        socket.read();
+        let begins = [0x01, 0x80, 0, 0, 0, 0];
+        let goes_on = [0x00, 0x80, 0, 0, 0, 0].repeat(fragments - 1);
+        socket.line.borrow_mut().up.extend(begins.iter().chain(&goes_on));
+        world.tell(&socket, Readiness { readable: true, ..Readiness::default() });
+        let said = std::mem::take(&mut socket.line.borrow_mut().down);
+        assert_eq!(said.get(2..4), closed.then_some(&1008u16.to_be_bytes()[..]), "{fragments}");
+    }
+}
+
+#[test]
+fn behind_a_held_poll_so_many_bytes_are_kept() {
+    let limits = Limits { held_input_bytes_max: 100, ..Limits::default() };
+    for (bytes, left) in [(100, 0), (101, 1)] {
+        let pace = Pace { scratch_bytes: 1, ..Pace::default() };
+        let mut world = World::with(Settings { limits: limits.clone(), pace, ..Settings::default() });
+        let poll = world.ask(&get("/backend.php?timestamp=0"));
+        world.send(&poll, &"G".repeat(bytes));
+        assert_eq!(poll.line.borrow().up.len(), left, "of {bytes}, in the socket");
+    }
+}
+
+#[test]
+fn with_so_many_bytes_unsent_the_next_request_is_served_and_with_one_more_it_waits() {
+    let answer_bytes = World::roomy().ask(&get("/healthz")).read().len();
+    for (unsent_bytes_max, served) in [(answer_bytes, 2), (answer_bytes - 1, 1)] {
+        let mut world = World::new(Limits { unsent_bytes_max, ..Limits::default() });
+        let client = world.connect();
+        client.line.borrow_mut().room = 0;
+        world.send(&client, &get("/healthz").repeat(2));
+        assert_eq!(world.engine.stats().requests, served, "{unsent_bytes_max}");
+        world.make_room(&client, usize::MAX / 2);
+        assert_eq!(client.read().matches("ok\n").count(), 2);
     }
 }
 
