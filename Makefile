@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TEST_PACKAGES := chromium chromium-driver curl python3-venv strace
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak mutants fuzz fuzz-smoke conformance check fmt bench compare million pictures doc tools clean
+.PHONY: help run test abuse soak mutants fuzz fuzz-smoke conformance check fmt bench compare million pictures doc tools clean
 
 help: ## Say what there is to do (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ run: ## Serve the demos on http://127.0.0.1:8080/
 test: tools ## Run all tests; installs Chromium, curl, Python and strace first if missing (Debian, sudo)
 	$(CARGO) test --locked --all-features
 	ENCKE_SEEDS=$${ENCKE_SEEDS:-5000} $(CARGO) test --locked --no-default-features --profile soak --test simulation
+
+abuse: ## Abuse the release build for ABUSE_MINUTES (60); behind it, everything must be as it was (docs/abuse.md)
+	ENCKE_ABUSE_MINUTES=$(or $(ABUSE_MINUTES),60) $(CARGO) test --locked --release --test abuse -- --nocapture
 
 soak: ## Play a million worlds of the simulation (ENCKE_FIRST, ENCKE_SEEDS: other ones)
 	ENCKE_SEEDS=$${ENCKE_SEEDS:-1000000} $(CARGO) test --locked --no-default-features --profile soak --test simulation -- --nocapture
