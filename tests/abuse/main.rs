@@ -61,7 +61,8 @@ fn after_any_abuse_the_server_is_as_it_was_before() {
     live(&site, &Plan::mix(time), seed + 1);
     let after = Peace::of(&site.server);
     println!("after:  {after:?}");
-    after.is_as(&before);
+    // In a few seconds the heap has not found its size yet; only a bad leak would be seen.
+    after.is_as(&before, if minutes.is_some() { 2_048 } else { 8_192 });
 
     let verified = site.verified.load(Ordering::Relaxed);
     println!("{verified} messages were verified, and {} gaps told", site.gaps.load(Ordering::Relaxed));
