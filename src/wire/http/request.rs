@@ -104,7 +104,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The value of the first field called `name`, in any case, without the white space around it.
+    /// The value of the first field called `name`, in any case, without the white space around it. Of `Origin`,
+    /// `Sec-Fetch-Site`, `Content-Type`, `Authorization` and `Last-Event-ID` there is never a second.
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -160,6 +161,10 @@ struct Target<'a> {
     query: &'a str,
 }
 
+/// Fields that decide who may do what, or where to begin: with two of one, a proxy could judge by the first and we by
+/// the second.
+const SINGLE: [&str; 5] = ["Origin", "Sec-Fetch-Site", "Content-Type", "Authorization", "Last-Event-ID"];
+
 /// The fields that say where the message ends and what becomes of the connection.
 #[derive(Default)]
 struct Framing<'a> {
@@ -193,6 +198,7 @@ impl<'a> Framing<'a> {
 
     fn pick(fields: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
         let mut framing = Framing::default();
+        let mut seen = [false; SINGLE.len()];
         for httparse::Header { name, value } in fields {
             let named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
             // The length alone tells most fields apart from all of these.
@@ -209,7 +215,13 @@ impl<'a> Framing<'a> {
                     framing.close |= tokens(value).any(|token| is(token, "close"));
                     framing.keep_alive |= tokens(value).any(|token| is(token, "keep-alive"));
                 }
-                _ => {}
+                _ => {
+                    if let Some(nth) = SINGLE.iter().position(|single| named(single))
+                        && std::mem::replace(&mut seen[nth], true)
+                    {
+                        return Err(Refusal::fatal(400, format!("two {} fields; send one", SINGLE[nth])));
+                    }
+                }
             }
         }
         Ok(framing)

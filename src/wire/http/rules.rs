@@ -396,6 +396,19 @@ fn every_real_host_is_served() {
     }
 }
 
+#[test]
+fn what_decides_who_may_do_what_is_said_once() {
+    for name in ["Origin", "Sec-Fetch-Site", "Content-Type", "Authorization", "Last-Event-ID"] {
+        let once = format!("POST / HTTP/1.1\r\nHost: h\r\n{name}: a\r\nAccept: a\r\nAccept: b\r\n");
+        assert!(ask(&format!("{once}\r\n")).is_ok(), "{name}");
+        for again in [name.to_owned(), name.to_lowercase()] {
+            let head = format!("{once}{again}: a\r\n\r\n");
+            assert_refused(ask(&head), 400);
+            assert!(ask(&head).unwrap_err().detail.contains(&format!("two {name} fields")));
+        }
+    }
+}
+
 // --- Framing ------------------------------------------------------------------------------------
 
 fn framing(version: &str, lines: &str) -> Result<BodyFraming, Refusal> {
