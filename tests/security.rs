@@ -171,6 +171,7 @@ fn with_tokens_every_door_needs_one() {
             assert_eq!(answer.status(), 401, "{what} with {wrong}");
             assert_eq!(answer.field("www-authenticate"), Some("Bearer realm=\"encke\""), "{what}");
             assert!(!answer.text().contains("0123"), "{}", answer.text());
+            assert!(!answer.text().contains("WebSocket"), "{what}: {}", answer.text());
         }
     }
     assert_eq!(messages(&server), 0);
@@ -204,7 +205,12 @@ fn a_websocket_brings_its_token_with_the_handshake_or_with_each_command() {
     let server = locked().start();
     let mut socket = WebSocket::open(&server, "/channels/b", b"");
     let publish = json!({ "publish": "x", "channel": "a", "ref": 1 });
-    assert_eq!(socket.ask(&publish.to_string())["error"]["status"], 401);
+    let refused = socket.ask(&publish.to_string());
+    assert_eq!(refused["error"]["status"], 401);
+    assert!(
+        refused["error"]["detail"].as_str().is_some_and(|detail| detail.contains("\"token\":TOKEN")),
+        "{refused}"
+    );
     let with = |token: &str| json!({ "publish": "x", "channel": "a", "ref": 1, "token": token }).to_string();
     for wrong in ["", "wrong", &TOKEN[..32], &format!("{TOKEN}0"), &"x".repeat(300)] {
         let reply = socket.ask(&with(wrong));

@@ -33,6 +33,13 @@ pub struct Gate {
 /// What a page of another origin may read of an answer's head, beside what every page may.
 const EXPOSED: &str = "Access-Control-Expose-Headers: Retry-After\r\n";
 
+/// How a token is brought with a request.
+pub const IN_THE_HEAD: &str = "publishing needs a token here; send Authorization: Bearer TOKEN";
+
+/// How it is brought over a WebSocket.
+pub const IN_A_COMMAND: &str = "publishing needs a token here; send \"token\":TOKEN beside the message, or Authorization: \
+    Bearer TOKEN with the handshake";
+
 /// For how long a browser may remember what it was allowed, in seconds.
 const PREFLIGHT_S: u32 = 600;
 
@@ -116,20 +123,16 @@ impl Gate {
         if self.tokens.is_empty() {
             return Ok(());
         }
-        self.check_secret(bearer(request).flatten().as_ref())
+        self.check_secret(bearer(request).flatten().as_ref(), IN_THE_HEAD)
     }
 
-    /// The same for what came in some other way than in the head of a request.
-    pub fn check_secret(&self, given: Option<&Secret>) -> Result<(), Refusal> {
+    /// The same for a token that came in some other way. `how` tells whoever has none how to bring one.
+    pub fn check_secret(&self, given: Option<&Secret>, how: &'static str) -> Result<(), Refusal> {
         match given {
             _ if self.tokens.is_empty() => Ok(()),
             Some(secret) if secret.is_among(&self.tokens) => Ok(()),
             Some(_) => Err(Refusal::new(401, "this token is none of those that may publish here")),
-            None => Err(Refusal::new(
-                401,
-                "publishing needs a token here; send Authorization: Bearer TOKEN (over a WebSocket, \
-                 \"token\":TOKEN beside the message)",
-            )),
+            None => Err(Refusal::new(401, how)),
         }
     }
 

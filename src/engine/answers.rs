@@ -3,7 +3,7 @@
 //! Knows: plans, the hub, how an answer is framed. Never learns how a request was read.
 
 use crate::dialect::pages::Page;
-use crate::dialect::{Plan, article};
+use crate::dialect::{Plan, article, gate};
 use crate::hub::{Members, Poll};
 use crate::log::Since;
 use crate::transport::iframe::CLOCK_DOCUMENT;
@@ -78,7 +78,7 @@ impl<S: Socket> Engine<S> {
             Plan::Form { channel } => {
                 let plan = article::form(channel, body).and_then(|plan| {
                     if plan.publishes() && !self.crowd[index].marks.has(Mark::MayPublish) {
-                        self.gate.check_secret(None)?;
+                        self.gate.check_secret(None, gate::IN_THE_HEAD)?;
                     }
                     Ok(plan)
                 });

@@ -7,7 +7,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::dialect::native;
+use crate::dialect::{gate, native};
 use crate::hub::{Seat, Subscription};
 use crate::kit::secret::Secret;
 use crate::log::Since;
@@ -172,7 +172,7 @@ impl<S: Socket> Engine<S> {
     ) -> Result<(), Refusal> {
         self.check_had_begun(index)?;
         if !self.crowd[index].marks.has(Mark::MayPublish) {
-            self.gate.check_secret(token)?;
+            self.gate.check_secret(token, gate::IN_A_COMMAND)?;
         }
         native::check_publication(publication, self.crowd.limits.message_bytes_max)
     }
