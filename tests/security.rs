@@ -113,6 +113,8 @@ fn a_page_of_another_site_publishes_through_no_door() {
             "Origin: http://localhost:1\r\n",
             "Sec-Fetch-Site: cross-site\r\n",
             "Sec-Fetch-Site: cross-site\r\nOrigin: http://localhost\r\n",
+            // An image of a neighbour's: another port, or another name under the same domain.
+            "Sec-Fetch-Site: same-site\r\n",
         ] {
             let answer = ask(&server, &request(line, &format!("{fields}{foreign}"), body));
             assert_eq!(answer.status(), 403, "{what} with {foreign}");
@@ -124,7 +126,9 @@ fn a_page_of_another_site_publishes_through_no_door() {
 #[test]
 fn a_page_of_another_site_opens_no_websocket_and_no_iframe() {
     let server = Server::start();
-    for foreign in ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+    for foreign in
+        ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"]
+    {
         let handshake = request("GET /channels/a", &format!("{UPGRADE}{foreign}"), "");
         let answer = ask(&server, &handshake);
         assert_eq!(answer.status(), 403, "{foreign}");

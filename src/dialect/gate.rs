@@ -141,8 +141,8 @@ impl Gate {
         if bearer(request).is_some() { self.check_token(request) } else { Ok(()) }
     }
 
-    /// Refuses (403) a request that changes something on behalf of another site's page.
-    pub fn check_same_site(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    /// Refuses (403) a request that changes something on behalf of another origin's page.
+    pub fn check_same_origin(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let is_configured = |origin: &[u8]| {
             self.origins
                 .iter()
@@ -153,15 +153,16 @@ impl Gate {
         }
         let allowed = match request.field("Sec-Fetch-Site") {
             Some(b"same-origin" | b"none") => true,
-            Some(b"cross-site") => false,
-            _ => request.field("Origin").is_none_or(|origin| is_origin_of(origin, request.host)),
+            // A neighbour (`same-site`: another port or subdomain) is another origin, too.
+            Some(_) => false,
+            None => request.field("Origin").is_none_or(|origin| is_origin_of(origin, request.host)),
         };
         if allowed {
             Ok(())
         } else {
             Err(Refusal::new(
                 403,
-                "a page of another site may not do this here; see origins in the configuration",
+                "a page of another origin may not do this here; see origins in the configuration",
             ))
         }
     }
@@ -225,7 +226,7 @@ mod tests {
 
     fn may_publish(fields: &str) -> bool {
         let head = format!("GET /backend.php?msg=x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n{fields}\r\n");
-        Gate::new(&[], &[]).check_same_site(&Request::parse(head.as_bytes()).unwrap()).is_ok()
+        Gate::new(&[], &[]).check_same_origin(&Request::parse(head.as_bytes()).unwrap()).is_ok()
     }
 
     fn status_with(fields: &str) -> Option<u16> {
@@ -293,6 +294,8 @@ mod tests {
             "Origin: http://evil.example\r\n",
             "Origin: http://127.0.0.1:8080.evil.example\r\n",
             "Sec-Fetch-Site: same-site\r\nOrigin: http://127.0.0.1:3000\r\n",
+            "Sec-Fetch-Site: same-site\r\n",
+            "Sec-Fetch-Site: from afar\r\n",
         ] {
             assert!(!may_publish(fields), "{fields}");
         }

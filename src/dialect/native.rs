@@ -64,23 +64,23 @@ fn channels(request: &Request<'_>, raw: &str, gate: &Gate, channels_max: usize) 
             match framing {
                 // Browsers let every page open WebSockets, and ask nobody whether it may.
                 Framing::Websocket => {
-                    gate.check_same_site(request)?;
+                    gate.check_same_origin(request)?;
                     gate.check_offered_token(request)?;
                 }
                 // The callback is called in our origin's name, wherever the document is shown.
-                Framing::Iframe(_) => gate.check_same_site(request)?,
+                Framing::Iframe(_) => gate.check_same_origin(request)?,
                 _ => {}
             }
             Ok(Plan::Subscribe { channels, framing, accept, since: since(request)? })
         }
         Method::Post => {
-            gate.check_same_site(request)?;
+            gate.check_same_origin(request)?;
             let channels = names(raw, channels_max)?;
             check_publishable(&channels)?;
             Ok(Plan::Publish { channels, event: event(request)? })
         }
         Method::Delete => {
-            gate.check_same_site(request)?;
+            gate.check_same_origin(request)?;
             let channel = one_name(raw)?;
             check_publishable(std::slice::from_ref(&channel))?;
             Ok(Plan::Delete { channel })
@@ -93,7 +93,7 @@ fn bulk(request: &Request<'_>, gate: &Gate) -> Result<Plan, Refusal> {
     if request.method != Method::Post {
         return Ok(Plan::Methods { allow: "OPTIONS, POST", asked: request.method == Method::Options });
     }
-    gate.check_same_site(request)?;
+    gate.check_same_origin(request)?;
     match super::media_type(request) {
         Some(kind) if kind.eq_ignore_ascii_case(b"application/x-ndjson") => Ok(Plan::PublishMany),
         _ => Err(Refusal::new(
