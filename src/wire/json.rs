@@ -2,7 +2,7 @@
 //!
 //! A key that is unknown, or there twice, is an error: whoever mistypes `chanel` should hear of it at
 //! once. The sentence says where it stands and what was expected there; nothing that came is repeated.
-//! `null` means the same as leaving a key out, because that is what scripts send for "none".
+//! `null` means the same as leaving a key out, because that is what scripts send for "none"; so does an empty type.
 //!
 //! Knows: the shapes of these objects. Never learns which channels exist, or which names are allowed.
 
@@ -66,6 +66,7 @@ pub struct Publication {
     /// What is said.
     pub data: Box<str>,
     /// Its type, if it has one.
+    #[serde(default, deserialize_with = "event")]
     pub event: Option<String>,
 }
 
@@ -97,6 +98,7 @@ pub fn command(frame: &str) -> Asked {
 struct Keys {
     publish: Option<Box<str>>,
     channel: Option<String>,
+    #[serde(default, deserialize_with = "event")]
     event: Option<String>,
     token: Option<Token>,
     subscribe: Option<Names>,
@@ -136,6 +138,12 @@ impl Keys {
             _ => Err("several commands in one frame; send one of publish, subscribe and unsubscribe"),
         }
     }
+}
+
+/// An empty type is none, as in `?event=`.
+fn event<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>, D::Error> {
+    let event = Option::<String>::deserialize(json)?;
+    Ok(event.filter(|event| !event.is_empty()))
 }
 
 /// What can be saved of a command that is wrong.
@@ -332,6 +340,7 @@ mod tests {
         let published =
             |data, event| Ok(Command::Publish { publication: publication("news", data, event), token: None });
         assert_eq!(read(r#"{"publish":"hi","channel":"news"}"#), published("hi", None));
+        assert_eq!(read(r#"{"publish":"hi","channel":"news","event":""}"#), published("hi", None));
         assert_eq!(read(r#" { "event" : "a" , "channel":"news","publish":"" } "#), published("", Some("a")));
         assert_eq!(
             read(r#"{"publish":"\u00e4\ud83d\ude00\n\u0000","channel":"news","event":null}"#),
@@ -500,6 +509,8 @@ mod tests {
     fn a_line_is_a_publication_and_an_empty_line_is_nothing() {
         let body = b"{\"channel\":\"a\",\"data\":\"1\"}\r\n\n \r\n{\"data\":\"2\",\"event\":\"e\",\"channel\":\"b\"}";
         assert_eq!(bulk(body), Ok(vec![publication("a", "1", None), publication("b", "2", Some("e"))]));
+        let untyped = b"{\"channel\":\"a\",\"data\":\"1\",\"event\":\"\"}\n{\"channel\":\"a\",\"data\":\"1\",\"event\":null}";
+        assert_eq!(bulk(untyped), Ok(vec![publication("a", "1", None); 2]));
         assert_eq!(bulk(b""), Ok(vec![]));
         assert_eq!(bulk(b"\n\n"), Ok(vec![]));
     }
