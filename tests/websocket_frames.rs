@@ -255,6 +255,7 @@ fn endless_fragments_are_bounded() {
 fn binary_messages_mean_nothing_in_a_channel() {
     let server = Server::start();
     is_closed_with(&server, "binary", "/channels/a", &frame(FIN | BINARY, b"x"), 1003);
+    is_closed_with(&server, "the first piece of a binary", "/channels/a", &frame(BINARY, b"x"), 1003);
 }
 
 // --- The end ------------------------------------------------------------------------------------
