@@ -229,6 +229,9 @@ fn a_deleted_channel_forgets_and_tells() {
     post(&server, "/channels/a", "", "new");
     assert_eq!(kept(&server, "a"), ["new"]);
     is_problem(&ask(&server, "DELETE /channels/never", ""), 404, "no such channel");
+    let several = ask(&server, "DELETE /channels/a,b", "");
+    is_problem(&several, 400, "several");
+    assert!(several.text().contains("DELETE takes one"), "{}", several.text());
 }
 
 #[test]

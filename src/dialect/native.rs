@@ -81,6 +81,9 @@ fn channels(request: &Request<'_>, raw: &str, gate: &Gate, channels_max: usize) 
         }
         Method::Delete => {
             gate.check_same_origin(request)?;
+            if raw.contains(',') {
+                return Err(Refusal::new(400, "several channels; DELETE takes one, send a request for each"));
+            }
             let channel = one_name(raw)?;
             check_publishable(std::slice::from_ref(&channel))?;
             Ok(Plan::Delete { channel })
@@ -131,9 +134,14 @@ pub fn check_publication(publication: &Publication, bytes_max: usize) -> Result<
     check_publishable(std::slice::from_ref(&publication.channel))?;
     publication.event.as_deref().map_or(Ok(()), check_event)?;
     if publication.data.len() > bytes_max {
-        return Err(Refusal::new(413, "the message is longer than this server allows"));
+        return Err(too_long(bytes_max));
     }
     Ok(())
+}
+
+/// Why a message of more than so many bytes is not published.
+pub fn too_long(bytes_max: usize) -> Refusal {
+    Refusal::new(413, format!("a message of more than {bytes_max} bytes; send less at a time"))
 }
 
 /// `a,b,c`: split first, then decoded.

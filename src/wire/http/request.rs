@@ -331,7 +331,7 @@ fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
         // TRACE would send cookies back to a script; what follows CONNECT would not be HTTP.
         _ if !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)) => Err(Refusal::fatal(
             501,
-            "a method that is not implemented; try GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
+            "a method that is not implemented; try GET, HEAD, OPTIONS, POST or DELETE",
         )),
         _ => Err(fatal("a malformed method; expected METHOD TARGET HTTP/1.1")),
     }
