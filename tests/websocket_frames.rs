@@ -113,6 +113,17 @@ fn a_wrong_handshake_is_refused() {
     }
 }
 
+#[test]
+fn a_handshake_of_which_a_proxy_has_kept_one_half_is_no_poll() {
+    let server = Server::start();
+    let mut client = Client::connect(&server);
+    let half = UPGRADE.replace("Connection: Upgrade\r\n", "");
+    client.send(format!("GET /channels/a HTTP/1.1\r\nHost: localhost\r\n{half}\r\n"));
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.closes()), (426, true));
+    assert!(answer.text().contains("a proxy must pass both on"), "{}", answer.text());
+}
+
 // --- Messages -----------------------------------------------------------------------------------
 
 #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::log::Since;
 use crate::transport::{Framing, iframe};
-use crate::wire::http::{Method, Request, decode_path};
+use crate::wire::http::{Method, Request, Version, decode_path};
 use crate::wire::json::{self, Publication};
 use crate::wire::refusal::Refusal;
 use crate::wire::{text, websocket};
@@ -203,7 +203,8 @@ fn framing(request: &Request<'_>, channels: usize) -> Result<(Framing, Option<we
     let events = || -> Result<Framing, Refusal> {
         Ok(Framing::Events { envelope: channels > 1 || text::field(request.query, "envelope")?.is_some() })
     };
-    let accepts = |kind| request.lists("Accept", kind) || accepts_with_parameters(request, kind);
+    // A proxy that passes on one of the two fields of a handshake makes no poll of it.
+    let upgrades = request.version == Version::Http11 && request.lists("Upgrade", "websocket");
     let framing = match text::field(request.query, "as")?.as_deref() {
         Some("events") => events()?,
         Some("ndjson") => Framing::Ndjson,
@@ -216,22 +217,29 @@ fn framing(request: &Request<'_>, channels: usize) -> Result<(Framing, Option<we
                 "no transport of this name; try iframe, poll, events, ndjson or websocket",
             ));
         }
-        None if request.upgrades_to("websocket") => Framing::Websocket,
-        None if accepts("text/event-stream") => events()?,
-        None if accepts("application/x-ndjson") => Framing::Ndjson,
+        None if upgrades => Framing::Websocket,
+        None if accepts(request, "text/event-stream") => events()?,
+        None if accepts(request, "application/x-ndjson") => Framing::Ndjson,
         None => Framing::Poll,
     };
     let accept = if framing == Framing::Websocket { Some(websocket::handshake(request)?) } else { None };
     Ok((framing, accept))
 }
 
-/// `Accept` lists media ranges with parameters; only what is asked for by name counts.
-fn accepts_with_parameters(request: &Request<'_>, kind: &str) -> bool {
+/// `Accept` lists media ranges with parameters. Only what is asked for by name counts, and not what is ruled out by a
+/// weight of 0 (RFC 9110 §12.4.2).
+fn accepts(request: &Request<'_>, kind: &str) -> bool {
     let ranges = request.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
     ranges.flat_map(|(_, value)| value.split(|&byte| byte == b',')).any(|range| {
-        let range = range.split(|&byte| byte == b';').next().unwrap_or_default();
-        range.trim_ascii().eq_ignore_ascii_case(kind.as_bytes())
+        let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        parts.next().is_some_and(|range| range.eq_ignore_ascii_case(kind.as_bytes()))
+            && !parts.any(is_weight_of_zero)
     })
+}
+
+/// `q=0`, with up to three more zeros behind a point.
+fn is_weight_of_zero(parameter: &[u8]) -> bool {
+    matches!(parameter, [b'q' | b'Q', b'=', b'0', zeros @ ..] if zeros.iter().all(|byte| b".0".contains(byte)))
 }
 
 fn callback(request: &Request<'_>) -> Result<Rc<str>, Refusal> {
