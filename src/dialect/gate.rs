@@ -65,9 +65,9 @@ impl Gate {
         self
     }
 
-    /// The number of the configured origin whose page asks; 0 if it is none of them.
-    pub fn origin_of(&self, request: &Request<'_>) -> u8 {
-        let Some(origin) = request.field("Origin") else { return 0 };
+    /// The number of the configured origin that `Origin` names; 0 if it is none of them.
+    pub fn number_of(&self, origin: Option<&[u8]>) -> u8 {
+        let Some(origin) = origin else { return 0 };
         let found = self.origins.iter().position(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin));
         let found = found.or_else(|| self.origins.iter().position(|allowed| allowed == "*"));
         found.and_then(|index| u8::try_from(index + 1).ok()).unwrap_or(0)

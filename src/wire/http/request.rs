@@ -128,6 +128,31 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What can be told of a head that is refused, or does not come to its end: enough to know how to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remains<'a> {
+    /// The path, still percent-encoded and not checked; `None` if the request line is not there or makes no sense.
+    pub path: Option<&'a str>,
+    /// The value of `Origin`; `None` unless all fields are there and make sense.
+    pub origin: Option<&'a [u8]>,
+}
+
+impl<'a> Remains<'a> {
+    /// Looks at a complete head that was [refused](Request::parse), or at its [first line](super::HeadScan::request_line).
+    pub fn of(head: &'a [u8]) -> Self {
+        let head = skip_empty_lines(head);
+        let Some((line, lines)) = split_line(head) else { return Remains::default() };
+        let path = split_request_line(line).ok().and_then(|[_, target, _]| {
+            let target = str::from_utf8(target).ok()?;
+            let rest = if target.starts_with('/') { target } else { split_absolute(target)?.1 };
+            rest.split('?').next()
+        });
+        let is_origin = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case("Origin");
+        let origin = Framing::read(head).ok().and_then(|_| Fields { lines }.find(is_origin));
+        Remains { path, origin: origin.map(|(_, value)| value) }
+    }
+}
+
 /// The fields of a head, one `(name, value)` after the other.
 #[derive(Clone)]
 pub struct Fields<'a> {
