@@ -229,6 +229,9 @@ fn a_deleted_channel_forgets_and_tells() {
     post(&server, "/channels/a", "", "new");
     assert_eq!(kept(&server, "a"), ["new"]);
     is_problem(&ask(&server, "DELETE /channels/never", ""), 404, "no such channel");
+    let several = ask(&server, "DELETE /channels/a,b", "");
+    is_problem(&several, 400, "several");
+    assert!(several.text().contains("DELETE takes one"), "{}", several.text());
 }
 
 #[test]
@@ -409,6 +412,58 @@ fn an_allowed_origin_may_and_is_told_so() {
     let mut stream = Client::connect(&server);
     stream.send(format!("GET /channels/a?as=events HTTP/1.1\r\nHost: localhost\r\n{origin}\r\n"));
     assert_eq!(stream.head(Asked::GET).field("access-control-allow-origin"), Some("https://app.example"));
+}
+
+#[test]
+fn whatever_is_wrong_with_a_request_to_the_api_its_program_can_read_why() {
+    let server = Setup::default()
+        .setting("origins", "[\"https://app.example\"]")
+        .limit("head-timeout", "\"300ms\"")
+        .limit("fields-max", "10")
+        .start();
+    let origin = "Host: localhost\r\nOrigin: https://app.example\r\n";
+    let many = "A: b\r\n".repeat(11);
+    // The last: whether the fields make sense, so that whose page asks is known.
+    for (status, line, rest, is_whole) in [
+        (400, "GET /channels/a HTTP/1.1", "Content-Length: x\r\n\r\n", true),
+        (417, "POST /channels/a HTTP/1.1", "Content-Length: 1\r\nExpect: more\r\n\r\n", true),
+        (426, "GET /channels/a?as=websocket HTTP/1.1", "\r\n", true),
+        (501, "BREW /channels/a HTTP/1.1", "\r\n", true),
+        (501, "POST http://localhost/channels/a HTTP/1.1", "Transfer-Encoding: gzip\r\n\r\n", true),
+        (413, "POST /channels/a HTTP/1.1", "Content-Length: 100000\r\n\r\n", true),
+        (505, "GET /stats HTTP/2.0", "\r\n", false),
+        (400, "GET /channels/a HTTP/1.1", "Bad Name: x\r\n\r\n", false),
+        (400, "GET /channels/a HTTP/1.1", "Host: localhost\r\n\r\n", false),
+        (431, "GET /metrics HTTP/1.1", &many, false),
+        (408, "GET /channels/a HTTP/1.1", "A: ", false),
+    ] {
+        for pieces in [1, 3, usize::MAX] {
+            let mut client = Client::connect(&server);
+            let request = format!("{line}\r\n{origin}{rest}");
+            client.send_pieces(&server, request.as_bytes().chunks(pieces.min(request.len())));
+            let answer = client.answer();
+            is_problem(&answer, status, line);
+            assert_eq!(answer.field("x-content-type-options"), Some("nosniff"), "{line}");
+            let allowed = is_whole.then_some("https://app.example");
+            assert_eq!(answer.field("access-control-allow-origin"), allowed, "{line} {rest}");
+            assert!(answer.closes(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_elsewhere_is_said_in_a_sentence() {
+    let server = Server::start();
+    // One request after another: what is known of the first says nothing about the next.
+    for wrong in ["GET /chat/ HTTP/1.1\r\nBad Name: x\r\n\r\n", "GET /channels/a HTTP/1.1 \r\n", "\0"] {
+        let mut client = Client::connect(&server);
+        client.send(format!("GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n{wrong}"));
+        assert_eq!(client.answer().status(), 200);
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.closes()), (400, true), "{wrong:?}");
+        assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"), "{wrong:?}");
+        assert_eq!(answer.field("x-content-type-options"), Some("nosniff"), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -120,6 +120,26 @@ fn ndjson_is_an_envelope_a_line() {
 }
 
 #[test]
+fn what_a_client_says_it_cannot_read_is_not_what_it_gets() {
+    let server = Server::start();
+    say(&server, "a", "x");
+    let kind = |accept: &str| {
+        let mut client = Client::connect(&server);
+        let target = "/channels/a?since=oldest";
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"));
+        client.head(Asked::GET).field("content-type").map(String::from)
+    };
+    for accept in ["text/event-stream;q=0", "text/event-stream ; Q=0.000", "*/*", "text/*"] {
+        assert_eq!(kind(accept).as_deref(), Some("application/json"), "{accept}");
+    }
+    for accept in ["text/event-stream;q=0.1", "text/event-stream;charset=utf-8", "a/b;q=0, text/event-stream"]
+    {
+        assert_eq!(kind(accept).as_deref(), Some("text/event-stream; charset=utf-8"), "{accept}");
+    }
+    assert_eq!(kind("text/event-stream;q=0, application/x-ndjson").as_deref(), Some("application/x-ndjson"));
+}
+
+#[test]
 fn an_iframe_gets_a_padded_head_and_then_calls() {
     let server = Server::start();
     let mut client = listen(&server, "/channels/a?as=iframe");

@@ -113,6 +113,8 @@ fn a_page_of_another_site_publishes_through_no_door() {
             "Origin: http://localhost:1\r\n",
             "Sec-Fetch-Site: cross-site\r\n",
             "Sec-Fetch-Site: cross-site\r\nOrigin: http://localhost\r\n",
+            // An image of a neighbour's: another port, or another name under the same domain.
+            "Sec-Fetch-Site: same-site\r\n",
         ] {
             let answer = ask(&server, &request(line, &format!("{fields}{foreign}"), body));
             assert_eq!(answer.status(), 403, "{what} with {foreign}");
@@ -124,7 +126,9 @@ fn a_page_of_another_site_publishes_through_no_door() {
 #[test]
 fn a_page_of_another_site_opens_no_websocket_and_no_iframe() {
     let server = Server::start();
-    for foreign in ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+    for foreign in
+        ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"]
+    {
         let handshake = request("GET /channels/a", &format!("{UPGRADE}{foreign}"), "");
         let answer = ask(&server, &handshake);
         assert_eq!(answer.status(), 403, "{foreign}");
@@ -171,6 +175,7 @@ fn with_tokens_every_door_needs_one() {
             assert_eq!(answer.status(), 401, "{what} with {wrong}");
             assert_eq!(answer.field("www-authenticate"), Some("Bearer realm=\"encke\""), "{what}");
             assert!(!answer.text().contains("0123"), "{}", answer.text());
+            assert!(!answer.text().contains("WebSocket"), "{what}: {}", answer.text());
         }
     }
     assert_eq!(messages(&server), 0);
@@ -204,7 +209,12 @@ fn a_websocket_brings_its_token_with_the_handshake_or_with_each_command() {
     let server = locked().start();
     let mut socket = WebSocket::open(&server, "/channels/b", b"");
     let publish = json!({ "publish": "x", "channel": "a", "ref": 1 });
-    assert_eq!(socket.ask(&publish.to_string())["error"]["status"], 401);
+    let refused = socket.ask(&publish.to_string());
+    assert_eq!(refused["error"]["status"], 401);
+    assert!(
+        refused["error"]["detail"].as_str().is_some_and(|detail| detail.contains("\"token\":TOKEN")),
+        "{refused}"
+    );
     let with = |token: &str| json!({ "publish": "x", "channel": "a", "ref": 1, "token": token }).to_string();
     for wrong in ["", "wrong", &TOKEN[..32], &format!("{TOKEN}0"), &"x".repeat(300)] {
         let reply = socket.ask(&with(wrong));

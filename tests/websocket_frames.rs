@@ -113,6 +113,17 @@ fn a_wrong_handshake_is_refused() {
     }
 }
 
+#[test]
+fn a_handshake_of_which_a_proxy_has_kept_one_half_is_no_poll() {
+    let server = Server::start();
+    let mut client = Client::connect(&server);
+    let half = UPGRADE.replace("Connection: Upgrade\r\n", "");
+    client.send(format!("GET /channels/a HTTP/1.1\r\nHost: localhost\r\n{half}\r\n"));
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.closes()), (426, true));
+    assert!(answer.text().contains("a proxy must pass both on"), "{}", answer.text());
+}
+
 // --- Messages -----------------------------------------------------------------------------------
 
 #[test]
@@ -255,6 +266,7 @@ fn endless_fragments_are_bounded() {
 fn binary_messages_mean_nothing_in_a_channel() {
     let server = Server::start();
     is_closed_with(&server, "binary", "/channels/a", &frame(FIN | BINARY, b"x"), 1003);
+    is_closed_with(&server, "the first piece of a binary", "/channels/a", &frame(BINARY, b"x"), 1003);
 }
 
 // --- The end ------------------------------------------------------------------------------------

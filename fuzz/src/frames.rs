@@ -9,7 +9,7 @@ use encke::wire::websocket::{CloseCode, Event, Limits, Reader, Violation};
 use crate::pieces::cuts;
 
 /// So low that an input of a few frames reaches them.
-const LOW: Limits = Limits { message_bytes_max: 60, fragments_max: 4 };
+const LOW: Limits = Limits { message_bytes_max: 60, fragments_max: 4, takes_binary: true };
 
 pub fn frames(input: &[u8]) {
     for limits in [LOW, Limits::default()] {

@@ -33,12 +33,12 @@ pub fn plan(request: &Request<'_>, directory: &str, gate: &Gate) -> Result<Plan,
         Method::Get | Method::Head => {
             let plan = parameters(channel, request.query)?;
             if matches!(plan, Plan::Say { .. }) {
-                gate.check_same_site(request)?;
+                gate.check_same_origin(request)?;
             }
             Ok(plan)
         }
         Method::Post => {
-            gate.check_same_site(request)?;
+            gate.check_same_origin(request)?;
             check_form(request)?;
             Ok(Plan::Form { channel })
         }

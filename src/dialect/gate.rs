@@ -33,6 +33,13 @@ pub struct Gate {
 /// What a page of another origin may read of an answer's head, beside what every page may.
 const EXPOSED: &str = "Access-Control-Expose-Headers: Retry-After\r\n";
 
+/// How a token is brought with a request.
+pub const IN_THE_HEAD: &str = "publishing needs a token here; send Authorization: Bearer TOKEN";
+
+/// How it is brought over a WebSocket.
+pub const IN_A_COMMAND: &str = "publishing needs a token here; send \"token\":TOKEN beside the message, or Authorization: \
+    Bearer TOKEN with the handshake";
+
 /// For how long a browser may remember what it was allowed, in seconds.
 const PREFLIGHT_S: u32 = 600;
 
@@ -58,9 +65,9 @@ impl Gate {
         self
     }
 
-    /// The number of the configured origin whose page asks; 0 if it is none of them.
-    pub fn origin_of(&self, request: &Request<'_>) -> u8 {
-        let Some(origin) = request.field("Origin") else { return 0 };
+    /// The number of the configured origin that `Origin` names; 0 if it is none of them.
+    pub fn number_of(&self, origin: Option<&[u8]>) -> u8 {
+        let Some(origin) = origin else { return 0 };
         let found = self.origins.iter().position(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin));
         let found = found.or_else(|| self.origins.iter().position(|allowed| allowed == "*"));
         found.and_then(|index| u8::try_from(index + 1).ok()).unwrap_or(0)
@@ -116,20 +123,16 @@ impl Gate {
         if self.tokens.is_empty() {
             return Ok(());
         }
-        self.check_secret(bearer(request).flatten().as_ref())
+        self.check_secret(bearer(request).flatten().as_ref(), IN_THE_HEAD)
     }
 
-    /// The same for what came in some other way than in the head of a request.
-    pub fn check_secret(&self, given: Option<&Secret>) -> Result<(), Refusal> {
+    /// The same for a token that came in some other way. `how` tells whoever has none how to bring one.
+    pub fn check_secret(&self, given: Option<&Secret>, how: &'static str) -> Result<(), Refusal> {
         match given {
             _ if self.tokens.is_empty() => Ok(()),
             Some(secret) if secret.is_among(&self.tokens) => Ok(()),
             Some(_) => Err(Refusal::new(401, "this token is none of those that may publish here")),
-            None => Err(Refusal::new(
-                401,
-                "publishing needs a token here; send Authorization: Bearer TOKEN (over a WebSocket, \
-                 \"token\":TOKEN beside the message)",
-            )),
+            None => Err(Refusal::new(401, how)),
         }
     }
 
@@ -138,8 +141,8 @@ impl Gate {
         if bearer(request).is_some() { self.check_token(request) } else { Ok(()) }
     }
 
-    /// Refuses (403) a request that changes something on behalf of another site's page.
-    pub fn check_same_site(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    /// Refuses (403) a request that changes something on behalf of another origin's page.
+    pub fn check_same_origin(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let is_configured = |origin: &[u8]| {
             self.origins
                 .iter()
@@ -150,30 +153,26 @@ impl Gate {
         }
         let allowed = match request.field("Sec-Fetch-Site") {
             Some(b"same-origin" | b"none") => true,
-            Some(b"cross-site") => false,
-            _ => request.field("Origin").is_none_or(|origin| is_origin_of(origin, request.host)),
+            // A neighbour (`same-site`: another port or subdomain) is another origin, too.
+            Some(_) => false,
+            None => request.field("Origin").is_none_or(|origin| is_origin_of(origin, request.host)),
         };
         if allowed {
             Ok(())
         } else {
             Err(Refusal::new(
                 403,
-                "a page of another site may not do this here; see origins in the configuration",
+                "a page of another origin may not do this here; see origins in the configuration",
             ))
         }
     }
 }
 
-/// The token of `Authorization: Bearer TOKEN` (RFC 6750 §2.1): `None` if there is no such field, `Some(None)` if it
-/// cannot be one. Two are none, because nobody could say which counts.
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750 §2.1): `None` if nothing of the kind is there, `Some(None)` if it
+/// cannot be one.
 fn bearer(request: &Request<'_>) -> Option<Option<Secret>> {
-    let fields = request.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Authorization"));
-    let mut tokens = fields.filter_map(|(_, value)| {
-        let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii_start())
-    });
-    let token = tokens.next()?;
-    Some(Secret::new(token).filter(|_| tokens.next().is_none()))
+    let (scheme, token) = request.field("Authorization")?.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| Secret::new(token.trim_ascii_start()))
 }
 
 fn is_address(name: &str) -> bool {
@@ -227,7 +226,7 @@ mod tests {
 
     fn may_publish(fields: &str) -> bool {
         let head = format!("GET /backend.php?msg=x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n{fields}\r\n");
-        Gate::new(&[], &[]).check_same_site(&Request::parse(head.as_bytes()).unwrap()).is_ok()
+        Gate::new(&[], &[]).check_same_origin(&Request::parse(head.as_bytes()).unwrap()).is_ok()
     }
 
     fn status_with(fields: &str) -> Option<u16> {
@@ -244,7 +243,6 @@ mod tests {
             "Authorization: Bearer 0123456789abcdef\r\n",
             "authorization: bearer fedcba9876543210\r\n",
             "AUTHORIZATION: BEARER   0123456789abcdef \r\n",
-            "Authorization: Basic QWxhZGRpbg==\r\nAuthorization: Bearer 0123456789abcdef\r\n",
         ] {
             assert_eq!(status_with(fields), None, "{fields}");
         }
@@ -261,7 +259,6 @@ mod tests {
             "Authorization: Bearer 0123456789abcdef0\r\n",
             "Authorization: Bearer 0123456789ABCDEF\r\n",
             "Authorization: Bearer 0123456789abcdef, Bearer fedcba9876543210\r\n",
-            "Authorization: Bearer 0123456789abcdef\r\nAuthorization: Bearer 0123456789abcdef\r\n",
             &format!("Authorization: Bearer {}\r\n", "0123456789abcdef".repeat(100)),
         ] {
             assert_eq!(status_with(fields), Some(401), "{fields}");
@@ -297,6 +294,8 @@ mod tests {
             "Origin: http://evil.example\r\n",
             "Origin: http://127.0.0.1:8080.evil.example\r\n",
             "Sec-Fetch-Site: same-site\r\nOrigin: http://127.0.0.1:3000\r\n",
+            "Sec-Fetch-Site: same-site\r\n",
+            "Sec-Fetch-Site: from afar\r\n",
         ] {
             assert!(!may_publish(fields), "{fields}");
         }

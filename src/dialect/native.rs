@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::log::Since;
 use crate::transport::{Framing, iframe};
-use crate::wire::http::{Method, Request, decode_path};
+use crate::wire::http::{Method, Request, Version, decode_path};
 use crate::wire::json::{self, Publication};
 use crate::wire::refusal::Refusal;
 use crate::wire::{text, websocket};
@@ -64,23 +64,26 @@ fn channels(request: &Request<'_>, raw: &str, gate: &Gate, channels_max: usize) 
             match framing {
                 // Browsers let every page open WebSockets, and ask nobody whether it may.
                 Framing::Websocket => {
-                    gate.check_same_site(request)?;
+                    gate.check_same_origin(request)?;
                     gate.check_offered_token(request)?;
                 }
                 // The callback is called in our origin's name, wherever the document is shown.
-                Framing::Iframe(_) => gate.check_same_site(request)?,
+                Framing::Iframe(_) => gate.check_same_origin(request)?,
                 _ => {}
             }
             Ok(Plan::Subscribe { channels, framing, accept, since: since(request)? })
         }
         Method::Post => {
-            gate.check_same_site(request)?;
+            gate.check_same_origin(request)?;
             let channels = names(raw, channels_max)?;
             check_publishable(&channels)?;
             Ok(Plan::Publish { channels, event: event(request)? })
         }
         Method::Delete => {
-            gate.check_same_site(request)?;
+            gate.check_same_origin(request)?;
+            if raw.contains(',') {
+                return Err(Refusal::new(400, "several channels; DELETE takes one, send a request for each"));
+            }
             let channel = one_name(raw)?;
             check_publishable(std::slice::from_ref(&channel))?;
             Ok(Plan::Delete { channel })
@@ -93,7 +96,7 @@ fn bulk(request: &Request<'_>, gate: &Gate) -> Result<Plan, Refusal> {
     if request.method != Method::Post {
         return Ok(Plan::Methods { allow: "OPTIONS, POST", asked: request.method == Method::Options });
     }
-    gate.check_same_site(request)?;
+    gate.check_same_origin(request)?;
     match super::media_type(request) {
         Some(kind) if kind.eq_ignore_ascii_case(b"application/x-ndjson") => Ok(Plan::PublishMany),
         _ => Err(Refusal::new(
@@ -131,9 +134,14 @@ pub fn check_publication(publication: &Publication, bytes_max: usize) -> Result<
     check_publishable(std::slice::from_ref(&publication.channel))?;
     publication.event.as_deref().map_or(Ok(()), check_event)?;
     if publication.data.len() > bytes_max {
-        return Err(Refusal::new(413, "the message is longer than this server allows"));
+        return Err(too_long(bytes_max));
     }
     Ok(())
+}
+
+/// Why a message of more than so many bytes is not published.
+pub fn too_long(bytes_max: usize) -> Refusal {
+    Refusal::new(413, format!("a message of more than {bytes_max} bytes; send less at a time"))
 }
 
 /// `a,b,c`: split first, then decoded.
@@ -195,7 +203,8 @@ fn framing(request: &Request<'_>, channels: usize) -> Result<(Framing, Option<we
     let events = || -> Result<Framing, Refusal> {
         Ok(Framing::Events { envelope: channels > 1 || text::field(request.query, "envelope")?.is_some() })
     };
-    let accepts = |kind| request.lists("Accept", kind) || accepts_with_parameters(request, kind);
+    // A proxy that passes on one of the two fields of a handshake makes no poll of it.
+    let upgrades = request.version == Version::Http11 && request.lists("Upgrade", "websocket");
     let framing = match text::field(request.query, "as")?.as_deref() {
         Some("events") => events()?,
         Some("ndjson") => Framing::Ndjson,
@@ -208,22 +217,29 @@ fn framing(request: &Request<'_>, channels: usize) -> Result<(Framing, Option<we
                 "no transport of this name; try iframe, poll, events, ndjson or websocket",
             ));
         }
-        None if request.upgrades_to("websocket") => Framing::Websocket,
-        None if accepts("text/event-stream") => events()?,
-        None if accepts("application/x-ndjson") => Framing::Ndjson,
+        None if upgrades => Framing::Websocket,
+        None if accepts(request, "text/event-stream") => events()?,
+        None if accepts(request, "application/x-ndjson") => Framing::Ndjson,
         None => Framing::Poll,
     };
     let accept = if framing == Framing::Websocket { Some(websocket::handshake(request)?) } else { None };
     Ok((framing, accept))
 }
 
-/// `Accept` lists media ranges with parameters; only what is asked for by name counts.
-fn accepts_with_parameters(request: &Request<'_>, kind: &str) -> bool {
+/// `Accept` lists media ranges with parameters. Only what is asked for by name counts, and not what is ruled out by a
+/// weight of 0 (RFC 9110 §12.4.2).
+fn accepts(request: &Request<'_>, kind: &str) -> bool {
     let ranges = request.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
     ranges.flat_map(|(_, value)| value.split(|&byte| byte == b',')).any(|range| {
-        let range = range.split(|&byte| byte == b';').next().unwrap_or_default();
-        range.trim_ascii().eq_ignore_ascii_case(kind.as_bytes())
+        let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        parts.next().is_some_and(|range| range.eq_ignore_ascii_case(kind.as_bytes()))
+            && !parts.any(is_weight_of_zero)
     })
+}
+
+/// `q=0`, with up to three more zeros behind a point.
+fn is_weight_of_zero(parameter: &[u8]) -> bool {
+    matches!(parameter, [b'q' | b'Q', b'=', b'0', zeros @ ..] if zeros.iter().all(|byte| b".0".contains(byte)))
 }
 
 fn callback(request: &Request<'_>) -> Result<Rc<str>, Refusal> {

@@ -137,7 +137,7 @@ impl Addresses {
     /// Whether the peer in a slot may publish so many messages now.
     ///
     /// # Errors
-    /// 429, with the time after which it may.
+    /// 429, with the time after which it may; 413, if it never may.
     pub(super) fn may_publish(&self, slot: u32, messages: usize, now: Now) -> Result<(), Refusal> {
         let key = self.of_slot.get(slot as usize).map_or(NOWHERE, |&key| key);
         self.known.get(key as usize).map_or(Ok(()), |address| self.rate.admit(address.paid_ns, messages, now))
@@ -206,9 +206,11 @@ impl Rate {
         }
         let burst_ns = self.per_message_ns.saturating_mul(self.burst);
         if messages as u64 > self.burst {
-            let detail =
-                format!("more messages than one address may publish at once; send {} at most", self.burst);
-            return Err(Refusal::new(429, detail).after(seconds(paid_ns.saturating_sub(now_ns(now)))));
+            let detail = format!(
+                "more messages at once than this server ever takes from one address; send {} at most",
+                self.burst
+            );
+            return Err(Refusal::new(413, detail));
         }
         let ahead_ns = self.paid_ns(paid_ns, messages, now) - now_ns(now);
         match ahead_ns.checked_sub(burst_ns) {
@@ -330,6 +332,8 @@ mod tests {
         assert_eq!((refusal.status, refusal.retry_after_s), (429, 2));
         assert!(refusal.detail.ends_with("try again in 2 s"), "{}", refusal.detail);
         assert!(addresses.may_publish(0, 2, at(2_500)).is_ok());
+        let never = addresses.may_publish(0, 3, at(60_000)).unwrap_err();
+        assert_eq!((never.status, never.retry_after_s), (413, 0), "time changes nothing");
     }
 
     #[test]

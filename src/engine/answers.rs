@@ -3,7 +3,7 @@
 //! Knows: plans, the hub, how an answer is framed. Never learns how a request was read.
 
 use crate::dialect::pages::Page;
-use crate::dialect::{Plan, article};
+use crate::dialect::{Plan, article, gate};
 use crate::hub::{Members, Poll};
 use crate::log::Since;
 use crate::transport::iframe::CLOCK_DOCUMENT;
@@ -78,7 +78,7 @@ impl<S: Socket> Engine<S> {
             Plan::Form { channel } => {
                 let plan = article::form(channel, body).and_then(|plan| {
                     if plan.publishes() && !self.crowd[index].marks.has(Mark::MayPublish) {
-                        self.gate.check_secret(None)?;
+                        self.gate.check_secret(None, gate::IN_THE_HEAD)?;
                     }
                     Ok(plan)
                 });
@@ -92,43 +92,15 @@ impl<S: Socket> Engine<S> {
 
     /// Answers with a refusal; a fatal one is the last answer on this connection.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
-        self.crowd.stats.refusals += 1;
         if refusal.close {
             self.crowd[index].marks.clear(Mark::KeepAlive);
         }
-        let status = refusal.status;
-        if status == 426 {
-            let text = format!("{}\n", refusal.detail);
-            return self.answer(
-                index,
-                status,
-                |head| head.content_type(TEXT).lines(websocket::UPGRADE_LINES),
-                text.as_bytes(),
-            );
-        }
-        let challenge = if status == 401 { CHALLENGE } else { b"" };
-        if self.crowd[index].marks.has(Mark::ForPrograms) {
-            let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
-            let json = problem(&refusal);
-            return self.answer(
-                index,
-                status,
-                |head| {
-                    try_again(
-                        head.content_type(PROBLEM).lines(NOSNIFF).lines(challenge).lines(&lines),
-                        &refusal,
-                    )
-                },
-                &json,
-            );
-        }
-        let text = format!("{}\n", refusal.detail);
-        self.answer(
-            index,
-            status,
-            |head| try_again(head.content_type(TEXT).lines(NOSNIFF).lines(challenge), &refusal),
-            text.as_bytes(),
-        );
+        let lines = match refusal.status {
+            401 => CHALLENGE,
+            426 => websocket::UPGRADE_LINES,
+            _ => b"",
+        };
+        self.explain(index, &refusal, lines);
     }
 
     fn name_methods(&mut self, index: u32, allow: &'static str, asked: bool) {
@@ -137,17 +109,28 @@ impl<S: Socket> Engine<S> {
             let lines = self.gate.preflight_lines(origin, allow);
             return self.answer(index, 204, |head| head.field("Allow", allow).lines(&lines), b"");
         }
-        self.crowd.stats.refusals += 1;
         let refusal = Refusal::new(405, format!("this method does not work here; try one of {allow}"));
-        let (kind, body, lines) = if self.crowd[index].marks.has(Mark::ForPrograms) {
-            (PROBLEM, problem(&refusal), self.gate.origin_lines(self.crowd[index].origin).to_vec())
+        self.explain(index, &refusal, format!("Allow: {allow}\r\n").as_bytes());
+    }
+
+    /// Says why not: to a program as a problem that it can read, wherever it comes from; to people in a sentence.
+    fn explain(&mut self, index: u32, refusal: &Refusal, lines: &[u8]) {
+        self.crowd.stats.refusals += 1;
+        let (kind, body, origin_lines) = if self.crowd[index].marks.has(Mark::ForPrograms) {
+            (PROBLEM, problem(refusal), self.gate.origin_lines(self.crowd[index].origin).to_vec())
         } else {
             (TEXT, format!("{}\n", refusal.detail).into_bytes(), Vec::new())
         };
         self.answer(
             index,
-            405,
-            |head| head.content_type(kind).lines(NOSNIFF).lines(&lines).field("Allow", allow),
+            refusal.status,
+            |head| {
+                let head = head.content_type(kind).lines(NOSNIFF).lines(lines).lines(&origin_lines);
+                match refusal.retry_after_s {
+                    0 => head,
+                    seconds => head.number("Retry-After", u64::from(seconds)),
+                }
+            },
             &body,
         );
     }
@@ -254,14 +237,6 @@ impl<S: Socket> Engine<S> {
             &self.crowd.date,
             &mut self.draft,
         ))
-    }
-}
-
-/// Says when it is worth while to try again, if ever.
-fn try_again<'o>(head: AnswerHead<'o>, refusal: &Refusal) -> AnswerHead<'o> {
-    match refusal.retry_after_s {
-        0 => head,
-        seconds => head.number("Retry-After", u64::from(seconds)),
     }
 }
 

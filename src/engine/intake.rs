@@ -13,7 +13,7 @@ use crate::dialect::{self, House, Plan, native};
 use crate::hub::Seat;
 use crate::kit::outbox::Sent;
 use crate::transport::Framing;
-use crate::wire::http::{BodyReader, CONTINUE, HeadLimits, HeadScan, Request};
+use crate::wire::http::{BodyReader, CONTINUE, HeadLimits, HeadScan, Remains, Request};
 use crate::wire::refusal::Refusal;
 
 use super::Engine;
@@ -251,8 +251,7 @@ impl<S: Socket> Engine<S> {
                 None
             }
             Err(refusal) => {
-                self.crowd[index].begin_exchange(Exchange::NONE);
-                self.refuse(index, refusal);
+                self.refuse_head(index, scan.request_line(bytes), refusal);
                 None
             }
         }
@@ -260,11 +259,9 @@ impl<S: Socket> Engine<S> {
 
     /// A head is complete, and so many bytes have come with it. Without a body, so is the request.
     fn begin_request(&mut self, index: u32, head: &[u8], behind: usize) {
-        self.crowd[index].begin_exchange(Exchange::NONE);
-        self.crowd[index].marks.clear(Mark::ForPrograms);
         let request = match Request::parse(head) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(index, refusal),
+            Err(refusal) => return self.refuse_head(index, head, refusal),
         };
         self.crowd.stats.requests += 1;
         let mut exchange = Exchange::of(&request);
@@ -284,7 +281,7 @@ impl<S: Socket> Engine<S> {
             // It held the most itself.
             return;
         }
-        self.crowd[index].origin = self.gate.origin_of(&request);
+        self.crowd[index].origin = self.gate.number_of(request.field("Origin"));
         let may_publish = self.gate.check_token(&request).is_ok();
         self.crowd[index].marks.put(Mark::MayPublish, may_publish);
         self.crowd[index].marks.put(Mark::ForPrograms, native::is_for_programs(request.path));
@@ -314,6 +311,17 @@ impl<S: Socket> Engine<S> {
                 }
             }
         }
+    }
+
+    /// Refuses a request for its head, or because that does not come to its end. What of it can be read says whether a
+    /// program asks, and whose.
+    pub(super) fn refuse_head(&mut self, index: u32, head: &[u8], refusal: Refusal) {
+        let remains = Remains::of(head);
+        let conn = &mut self.crowd[index];
+        conn.begin_exchange(Exchange::NONE);
+        conn.origin = self.gate.number_of(remains.origin);
+        conn.marks.put(Mark::ForPrograms, remains.path.is_some_and(native::is_for_programs));
+        self.refuse(index, refusal);
     }
 
     /// A body is complete, and with it the request. Its upload was counted with so many bytes.

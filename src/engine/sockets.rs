@@ -7,7 +7,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::dialect::native;
+use crate::dialect::{gate, native};
 use crate::hub::{Seat, Subscription};
 use crate::kit::secret::Secret;
 use crate::log::Since;
@@ -24,7 +24,7 @@ use super::stats::Hangup;
 use super::{Engine, Unstored};
 
 /// What `/lab/echo` takes: the largest message of the test suites it is there for.
-const LAB_LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 1 << 20 };
+const LAB_LIMITS: Limits = Limits { message_bytes_max: 16 << 20, fragments_max: 1 << 20, takes_binary: true };
 
 impl<S: Socket> Engine<S> {
     pub(super) fn begin_echo(&mut self, index: u32, accept: Accept) {
@@ -86,15 +86,9 @@ impl<S: Socket> Engine<S> {
         }
         match event {
             Event::Text(text) if echoes => self.send_frame(index, Opcode::Text, text.as_bytes()),
-            Event::Binary(bytes) if echoes => self.send_frame(index, Opcode::Binary, bytes),
             Event::Text(text) => self.obey(index, text),
-            Event::Binary(_) => {
-                self.close_socket(
-                    index,
-                    CloseCode::UNSUPPORTED,
-                    "binary messages mean nothing here; send JSON as text",
-                );
-            }
+            // Only the lab takes them.
+            Event::Binary(bytes) => self.send_frame(index, Opcode::Binary, bytes),
             Event::Ping(payload) => self.send_frame(index, Opcode::Pong, payload),
             Event::Pong => {}
             Event::Close(code) => {
@@ -172,7 +166,7 @@ impl<S: Socket> Engine<S> {
     ) -> Result<(), Refusal> {
         self.check_had_begun(index)?;
         if !self.crowd[index].marks.has(Mark::MayPublish) {
-            self.gate.check_secret(token)?;
+            self.gate.check_secret(token, gate::IN_A_COMMAND)?;
         }
         native::check_publication(publication, self.crowd.limits.message_bytes_max)
     }

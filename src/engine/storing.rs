@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 
 use crate::config::Limits;
+use crate::dialect::native;
 use crate::hub::Reservation;
 use crate::kit::clock::Now;
 use crate::kit::id::ConnId;
@@ -220,8 +221,9 @@ impl<S: Socket> Engine<S> {
     fn reserve(&mut self, what: &Unstored) -> Result<Reservation, Refusal> {
         self.check_not_deaf()?;
         let longest = what.publications.iter().map(|publication| publication.data.len()).max();
-        if longest > Some(self.crowd.limits.message_bytes_max) {
-            return Err(Refusal::new(413, "the message is longer than this server allows"));
+        let bytes_max = self.crowd.limits.message_bytes_max;
+        if longest > Some(bytes_max) {
+            return Err(native::too_long(bytes_max));
         }
         if what.deletes && !what.publications.iter().all(|last| self.hub.has_channel(&last.channel)) {
             return Err(Refusal::new(404, "there is no such channel: nobody listens and nothing is kept"));

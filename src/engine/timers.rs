@@ -11,7 +11,7 @@ use crate::wire::refusal::Refusal;
 use crate::wire::websocket::CloseCode;
 
 use super::Engine;
-use super::conn::{Exchange, Mark, Phase, Socket};
+use super::conn::{Input, Mark, Phase, Socket};
 use super::stats::Hangup;
 
 /// Between two ticks of a connection.
@@ -46,12 +46,11 @@ impl<S: Socket> Engine<S> {
             Phase::Subscribed(_) => self.part_from(index, Hangup::Left),
             Phase::Echo => self.close_socket(index, CloseCode::GOING_AWAY, "nothing came for too long"),
             Phase::Head if conn.input.as_ref().is_some_and(|input| input.progress.scan.started()) => {
-                self.crowd[index].begin_exchange(Exchange::NONE);
+                let line = |input: &Input| input.progress.scan.request_line(&input.bytes).to_vec();
+                let line = conn.input.as_deref().map(line).unwrap_or_default();
                 self.crowd.stats.timed_out += 1;
-                self.refuse(
-                    index,
-                    Refusal::fatal(408, "the head of the request did not come to its end in time"),
-                );
+                let refusal = Refusal::fatal(408, "the head of the request did not come to its end in time");
+                self.refuse_head(index, &line, refusal);
             }
             Phase::Head if conn.outbox.is_empty() => self.crowd.hang_up(index, Hangup::Idle),
             Phase::Body(_) => {

@@ -87,12 +87,12 @@ fn what_may_be_so_many_may_not_be_one_more() {
     let channels = |n: usize| post(&format!("/channels/{}", names(n)), "x");
     edge("channels-max", 3, |limits, n| limits.channels_max = n, channels, [201, 503]);
     let many = |n: usize| bulk(&format!("{LINE}\n").repeat(n));
-    edge("publish-rate-max", 3, |limits, n| limits.publish_rate_max = n as u32, many, [201, 429]);
+    edge("publish-rate-max", 3, |limits, n| limits.publish_rate_max = n as u32, many, [201, 413]);
     let limit = |limits: &mut Limits, n| {
         limits.publish_rate_max = 1;
         limits.publish_burst_max = n as u32;
     };
-    edge("publish-burst-max", 3, limit, many, [201, 429]);
+    edge("publish-burst-max", 3, limit, many, [201, 413]);
 }
 
 #[test]

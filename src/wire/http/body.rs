@@ -1,6 +1,6 @@
 //! A request's body, in whatever pieces it comes.
 //!
-//! The reader keeps its place in 24 bytes: it hands the data on as it arrives, stores nothing, and
+//! The reader keeps its place in 32 bytes: it hands the data on as it arrives, stores nothing, and
 //! never looks at a byte twice, so a chunk size may come digit by digit and a limit holds from the
 //! first byte on.
 //!
@@ -63,13 +63,15 @@ pub enum BodyReader {
     Done,
 }
 
-const _: () = assert!(size_of::<BodyReader>() <= 24);
+const _: () = assert!(size_of::<BodyReader>() <= 32);
 
 /// A place in a chunked body (RFC 9112 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     /// Data bytes that later chunks may still bring.
     allowed: u64,
+    /// Data bytes that all chunks together may bring.
+    bytes_max: u64,
     /// While reading a size: its value so far. Inside a chunk: how much of it is missing.
     missing: u32,
     /// Bytes of extensions and trailers so far.
@@ -105,7 +107,7 @@ impl BodyReader {
     pub fn new(framing: BodyFraming, bytes_max: u64) -> Result<Self, Refusal> {
         match framing {
             BodyFraming::None | BodyFraming::Length(0) => Ok(BodyReader::Done),
-            BodyFraming::Length(length) if length > bytes_max => Err(too_large()),
+            BodyFraming::Length(length) if length > bytes_max => Err(too_large(bytes_max)),
             BodyFraming::Length(length) => Ok(BodyReader::Length { missing: length }),
             BodyFraming::Chunked => Ok(BodyReader::Chunked(Chunks::new(bytes_max))),
         }
@@ -153,7 +155,15 @@ fn take_length(missing: &mut u64, input: &[u8], mut keep: impl FnMut(&[u8])) -> 
 
 impl Chunks {
     fn new(bytes_max: u64) -> Self {
-        Chunks { allowed: bytes_max, missing: 0, extras: 0, line: 0, digits: 0, place: Place::Size }
+        Chunks {
+            allowed: bytes_max,
+            bytes_max,
+            missing: 0,
+            extras: 0,
+            line: 0,
+            digits: 0,
+            place: Place::Size,
+        }
     }
 
     /// How much of the input is this body's.
@@ -226,7 +236,8 @@ impl Chunks {
 
     /// The size is known: refused before its first byte is read if it is too much.
     fn size_read(&mut self, next: Place) -> Result<Place, Refusal> {
-        self.allowed = self.allowed.checked_sub(u64::from(self.missing)).ok_or_else(too_large)?;
+        self.allowed =
+            self.allowed.checked_sub(u64::from(self.missing)).ok_or_else(|| too_large(self.bytes_max))?;
         self.line = 0;
         if next == Place::Extension { self.extra(next) } else { Ok(next) }
     }
@@ -242,8 +253,8 @@ impl Chunks {
     }
 }
 
-fn too_large() -> Refusal {
-    Refusal::fatal(413, "a body over the limit; send less at a time")
+fn too_large(bytes_max: u64) -> Refusal {
+    Refusal::fatal(413, format!("a body of more than {bytes_max} bytes; send less at a time"))
 }
 
 fn fatal(detail: &'static str) -> Refusal {
@@ -313,6 +324,7 @@ mod tests {
         assert!(BodyReader::new(BodyFraming::Length(100), 100).is_ok());
         let refusal = BodyReader::new(BodyFraming::Length(101), 100).unwrap_err();
         assert_eq!((refusal.status, refusal.close), (413, true));
+        assert!(refusal.detail.contains("more than 100 bytes"), "{}", refusal.detail);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use answer::{
 pub use authority::Authority;
 pub use body::{BodyFraming, BodyProgress, BodyReader, Chunks, EXTENSION_BYTES_MAX, LINE_BYTES_MAX};
 pub use path::{decode_path, is_plain_path};
-pub use request::{Fields, Method, Request, Version};
+pub use request::{Fields, Method, Remains, Request, Version};
 pub use scan::{EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, HeadScan, METHOD_BYTES_MAX};
 
 /// Whether `byte` may stand in a token: a method, a field's name, a connection option (RFC 9110 §5.6.2).

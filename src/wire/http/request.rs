@@ -104,7 +104,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The value of the first field called `name`, in any case, without the white space around it.
+    /// The value of the first field called `name`, in any case, without the white space around it. Of `Origin`,
+    /// `Sec-Fetch-Site`, `Content-Type`, `Authorization` and `Last-Event-ID` there is never a second.
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -124,6 +125,31 @@ impl<'a> Request<'a> {
         self.version == Version::Http11
             && self.lists("connection", "upgrade")
             && self.lists("upgrade", protocol)
+    }
+}
+
+/// What can be told of a head that is refused, or does not come to its end: enough to know how to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remains<'a> {
+    /// The path, still percent-encoded and not checked; `None` if the request line is not there or makes no sense.
+    pub path: Option<&'a str>,
+    /// The value of `Origin`; `None` unless all fields are there and make sense.
+    pub origin: Option<&'a [u8]>,
+}
+
+impl<'a> Remains<'a> {
+    /// Looks at a complete head that was [refused](Request::parse), or at its [first line](super::HeadScan::request_line).
+    pub fn of(head: &'a [u8]) -> Self {
+        let head = skip_empty_lines(head);
+        let Some((line, lines)) = split_line(head) else { return Remains::default() };
+        let path = split_request_line(line).ok().and_then(|[_, target, _]| {
+            let target = str::from_utf8(target).ok()?;
+            let rest = if target.starts_with('/') { target } else { split_absolute(target)?.1 };
+            rest.split('?').next()
+        });
+        let is_origin = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case("Origin");
+        let origin = Framing::read(head).ok().and_then(|_| Fields { lines }.find(is_origin));
+        Remains { path, origin: origin.map(|(_, value)| value) }
     }
 }
 
@@ -160,6 +186,10 @@ struct Target<'a> {
     query: &'a str,
 }
 
+/// Fields that decide who may do what, or where to begin: with two of one, a proxy could judge by the first and we by
+/// the second.
+const SINGLE: [&str; 5] = ["Origin", "Sec-Fetch-Site", "Content-Type", "Authorization", "Last-Event-ID"];
+
 /// The fields that say where the message ends and what becomes of the connection.
 #[derive(Default)]
 struct Framing<'a> {
@@ -193,6 +223,7 @@ impl<'a> Framing<'a> {
 
     fn pick(fields: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
         let mut framing = Framing::default();
+        let mut seen = [false; SINGLE.len()];
         for httparse::Header { name, value } in fields {
             let named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
             // The length alone tells most fields apart from all of these.
@@ -209,7 +240,13 @@ impl<'a> Framing<'a> {
                     framing.close |= tokens(value).any(|token| is(token, "close"));
                     framing.keep_alive |= tokens(value).any(|token| is(token, "keep-alive"));
                 }
-                _ => {}
+                _ => {
+                    if let Some(nth) = SINGLE.iter().position(|single| named(single))
+                        && std::mem::replace(&mut seen[nth], true)
+                    {
+                        return Err(Refusal::fatal(400, format!("two {} fields; send one", SINGLE[nth])));
+                    }
+                }
             }
         }
         Ok(framing)
@@ -319,7 +356,7 @@ fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
         // TRACE would send cookies back to a script; what follows CONNECT would not be HTTP.
         _ if !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)) => Err(Refusal::fatal(
             501,
-            "a method that is not implemented; try GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
+            "a method that is not implemented; try GET, HEAD, OPTIONS, POST or DELETE",
         )),
         _ => Err(fatal("a malformed method; expected METHOD TARGET HTTP/1.1")),
     }

@@ -396,6 +396,19 @@ fn every_real_host_is_served() {
     }
 }
 
+#[test]
+fn what_decides_who_may_do_what_is_said_once() {
+    for name in ["Origin", "Sec-Fetch-Site", "Content-Type", "Authorization", "Last-Event-ID"] {
+        let once = format!("POST / HTTP/1.1\r\nHost: h\r\n{name}: a\r\nAccept: a\r\nAccept: b\r\n");
+        assert!(ask(&format!("{once}\r\n")).is_ok(), "{name}");
+        for again in [name.to_owned(), name.to_lowercase()] {
+            let head = format!("{once}{again}: a\r\n\r\n");
+            assert_refused(ask(&head), 400);
+            assert!(ask(&head).unwrap_err().detail.contains(&format!("two {name} fields")));
+        }
+    }
+}
+
 // --- Framing ------------------------------------------------------------------------------------
 
 fn framing(version: &str, lines: &str) -> Result<BodyFraming, Refusal> {
@@ -494,6 +507,19 @@ fn parsing_is_safe_without_the_scan() {
 }
 
 #[test]
+fn what_can_be_told_of_a_refused_head_is_its_path_and_maybe_whose_page_asks() {
+    let of = |head: &'static str| Remains::of(head.as_bytes());
+    let remains = of("BREW /a?b HTTP/1.1\r\nHost: h\r\norigin: http://o\r\n\r\n");
+    assert_eq!(remains, Remains { path: Some("/a"), origin: Some(b"http://o") });
+    assert_eq!(of("\r\nGET http://h/a HTTP/9.9\r\n"), Remains { path: Some("/a"), origin: None });
+    let twice = "GET /a HTTP/1.1\r\nHost: h\r\nOrigin: http://o\r\nOrigin: http://p\r\n\r\n";
+    assert_eq!(of(twice), Remains { path: Some("/a"), origin: None });
+    for nothing in ["", "GET /a HTTP/1.1", "GET  /a HTTP/1.1\r\n", "GET a HTTP/1.1\r\n", "\r\n\r\n"] {
+        assert_eq!(of(nothing), Remains::default(), "{nothing:?}");
+    }
+}
+
+#[test]
 fn no_refusal_repeats_a_byte_of_the_request() {
     for head in [
         "ZQXJK / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -519,6 +545,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_parser_panic(head in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Request::parse(&head);
+        let _ = Remains::of(&head);
     }
 
     #[test]

@@ -119,6 +119,17 @@ impl HeadScan {
         !matches!(self.place, Place::Before | Place::BeforeLf)
     }
 
+    /// The request line of what was handed in, with what stands before it; empty as long as it is not complete. What is
+    /// refused further on does not change it.
+    pub fn request_line<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        match self.place {
+            Place::LineStart | Place::Field | Place::FieldLf | Place::LastLf | Place::Complete => {
+                &bytes[..(self.part_start + VERSION_BYTES) as usize + b"\r\n".len()]
+            }
+            _ => b"",
+        }
+    }
+
     /// What the byte behind `byte` will mean, or why `byte`, number `at` of the head, cannot stand here.
     fn after(&mut self, byte: u8, at: u32, limits: &HeadLimits) -> Result<Place, Refusal> {
         let part_bytes = at - self.part_start;
@@ -250,6 +261,17 @@ mod tests {
             assert!(refusal.close, "where the head ends is unknown");
             refusal.status
         })
+    }
+
+    #[test]
+    fn the_request_line_is_known_once_it_is_complete_whatever_follows() {
+        let head = b"\r\nGET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n";
+        for end in [0, 5, 17, 18, 20, head.len()] {
+            let mut scan = HeadScan::default();
+            assert_eq!(scan.scan(&head[..end], &SMALL).is_err(), end == head.len());
+            let line: &[u8] = if end < 18 { b"" } else { &head[..18] };
+            assert_eq!(scan.request_line(&head[..end]), line, "{end}");
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn handshake(request: &Request<'_>) -> Result<Accept, Refusal> {
     }
     if !request.upgrades_to("websocket") {
         return Err(upgrade_required(
-            "no WebSocket handshake; send Connection: Upgrade and Upgrade: websocket",
+            "no WebSocket handshake; send Connection: Upgrade and Upgrade: websocket (a proxy must pass both on)",
         ));
     }
     // With a body, what follows the head could be read in two ways.

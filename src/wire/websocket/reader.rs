@@ -13,7 +13,7 @@ use std::fmt;
 
 use super::{CONTROL_BYTES_MAX, CloseCode, FINAL, LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES, MASKED, Opcode};
 
-/// How long a message may be.
+/// What a message may be, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message, over all its fragments. More is a 1009, as soon as a head announces it.
@@ -23,13 +23,15 @@ pub struct Limits {
     /// Fragments cost no memory, but an empty one costs six bytes to send, so without this bound a message could go
     /// on for ever and never grow.
     pub fragments_max: u32,
+    /// Whether it may be binary. If not, one that is is a 1003, as soon as its first head has come.
+    pub takes_binary: bool,
 }
 
 impl Default for Limits {
     /// Room for a text of 64 KiB and as much again for the names, quotes and escapes around it; and for such a
-    /// message in pieces of 128 bytes, far less than any client cuts.
+    /// message in pieces of 128 bytes, far less than any client cuts. Text only.
     fn default() -> Self {
-        Limits { message_bytes_max: 128 * 1024, fragments_max: 1_024 }
+        Limits { message_bytes_max: 128 * 1024, fragments_max: 1_024, takes_binary: false }
     }
 }
 
@@ -160,6 +162,12 @@ impl Reader {
         };
         self.head.clear();
         match frame.opcode {
+            Opcode::Binary if !limits.takes_binary => {
+                return Err(Violation {
+                    code: CloseCode::UNSUPPORTED,
+                    reason: "a binary message; send text",
+                });
+            }
             Opcode::Continuation => {}
             Opcode::Text | Opcode::Binary => self.message = Some(Message::new(frame.opcode)),
             Opcode::Close | Opcode::Ping | Opcode::Pong => self.control.clear(),

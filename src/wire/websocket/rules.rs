@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { message_bytes_max: 256 * 1024, fragments_max: 64 };
+const LIMITS: Limits = Limits { message_bytes_max: 256 * 1024, fragments_max: 64, takes_binary: true };
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -386,6 +386,19 @@ fn a_character_may_be_cut_by_fragments_and_by_what_comes_between_them() {
 fn a_binary_message_may_hold_any_bytes() {
     let bytes = [part(Opcode::Binary, b"\xff\xfe"), whole(Opcode::Continuation, b"\x80")].concat();
     assert_eq!(hear(bytes), Ok(vec![Heard::Binary(b"\xff\xfe\x80".into())]));
+}
+
+#[test]
+fn where_only_text_is_taken_a_binary_message_is_a_1003_at_its_first_head() {
+    let limits = Limits { takes_binary: false, ..LIMITS };
+    for begun in [part(Opcode::Binary, "x"), whole(Opcode::Binary, "x"), whole(Opcode::Binary, "")] {
+        let head = &begun[..2 + MASK.len()];
+        assert_eq!(hear_within(&head[..head.len() - 1], &limits), Ok(vec![]));
+        assert_eq!(hear_within(head, &limits), Err(1003));
+    }
+    assert_eq!(hear_within(b"\x82\x01x", &limits), Err(1002), "unmasked");
+    let texts = [part(Opcode::Text, "x"), whole(Opcode::Continuation, "y"), whole(Opcode::Ping, "")];
+    assert_eq!(hear_within(texts.concat(), &limits), Ok(vec![text("xy"), Heard::Ping(vec![])]));
 }
 
 // --- Limits -------------------------------------------------------------------------------------
