@@ -121,7 +121,7 @@ impl World {
         let mut askers = Vec::new();
         for (question, before, late, capacity) in questions.into_iter().chain(listeners) {
             // Whoever is late keeps the farewells waiting, and some worlds are to see them come at once.
-            if late > 0 && number % 2 == 0 {
+            if late > 0 && number.is_multiple_of(2) {
                 continue;
             }
             let line = if self.is_bound { None } else { self.connect_a_stranger(capacity)? };
