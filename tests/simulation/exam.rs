@@ -47,8 +47,10 @@ impl World {
         };
         let examined = match what {
             0 => self.examine_trickling(dice.once_in(2)),
+            1 if dice.once_in(2) => self.examine_a_heartbeat(),
             1 => self.examine_idling(),
             2 => self.examine_polls(dice.once_in(2), dice.once_in(2)),
+            3 if dice.once_in(2) => self.examine_one_who_stalls(),
             3 => self.examine_a_slow_reader(),
             4 => self.examine_the_rate(),
             5 => self.examine_addresses(),
@@ -245,6 +247,62 @@ impl World {
         self.let_go(&[line])
     }
 
+    /// Whoever takes nothing of what is said is given up, with heartbeats or without.
+    fn examine_one_who_stalls(&mut self) -> Result<(), String> {
+        let period_ms = self.settings.limits.write_timeout_ms.max(self.settings.heartbeat_ms);
+        if period_ms > PATIENCE_MS {
+            return Ok(());
+        }
+        let Some(line) = self.connect_a_stranger(WIDE)? else { return Ok(()) };
+        let listen = b"GET /channels/quiet?as=ndjson HTTP/1.1\r\nHost: x\r\n\r\n";
+        self.converse(&line, listen, WIDE, false)?;
+        line.borrow_mut().capacity = NARROW;
+        self.say_aside("quiet", &"news".repeat(200))?;
+        self.settle()?;
+        self.pass(3 * period_ms, false)?;
+        if line.borrow().is_free() { Ok(()) } else { Err("somebody who takes nothing is kept".to_owned()) }
+    }
+
+    /// Whoever comes in the middle of a sweep may be given a sign of life before the next one: it must not tell him of more than
+    /// he was sent.
+    fn examine_a_heartbeat(&mut self) -> Result<(), String> {
+        const LISTENERS: usize = 24;
+        let is_slow = self.settings.pace.deliveries_per_turn < LISTENERS / 3;
+        if !is_slow || !(1..=PATIENCE_MS).contains(&self.settings.heartbeat_ms) {
+            return Ok(());
+        }
+        let mut streams = Vec::new();
+        for nth in 0..=LISTENERS {
+            let Some(line) = self.connect_a_stranger(WIDE)? else { break };
+            if nth == LISTENERS {
+                self.say_aside("quiet", "one")?;
+                self.turn()?;
+            }
+            line.borrow_mut().send(b"GET /channels/quiet?as=events HTTP/1.1\r\nHost: x\r\n\r\n");
+            line.borrow_mut().arrive(WIDE);
+            if nth == LISTENERS {
+                self.turn()?;
+                self.say_aside("quiet", "two")?;
+                self.jump_to(self.now.mono_us + self.settings.heartbeat_ms * 1_000);
+            }
+            self.turn()?;
+            streams.push(line);
+        }
+        for line in &streams {
+            let heard = String::from_utf8_lossy(&self.read_out(line)?).into_owned();
+            let mut last = 0;
+            for event in heard.split("\n\n").filter_map(|event| event.split_once("id: ")) {
+                let (digits, data) = event.1.split_once('\n').unwrap_or((event.1, ""));
+                let id: u64 = digits.parse().map_err(|_| format!("an id that is none: {digits}"))?;
+                if id < last || id == last && !data.is_empty() {
+                    return Err(format!("{id} after {last}, in {heard:?}"));
+                }
+                last = id;
+            }
+        }
+        self.let_go(&streams)
+    }
+
     /// A beat of the article's clock that comes late says its own second, is not made up for, and makes no other late.
     fn examine_the_clock(&mut self) -> Result<(), String> {
         let Some(line) = self.connect_a_stranger(WIDE)? else { return Ok(()) };
@@ -285,41 +343,41 @@ impl World {
         let burst = if publish_burst_max == 0 { rate } else { publish_burst_max };
         let price_ms = u64::from(1_000 / rate);
         let Some(line) = self.connect_a_stranger(WIDE)? else { return Ok(()) };
-        self.say_many(&line, burst + 1, false)?;
-        self.say_many(&line, burst, true)?;
-        self.say_many(&line, 1, false)?;
+        self.say_many(&line, burst + 1, 413)?;
+        self.say_many(&line, burst, 201)?;
+        self.say_many(&line, 1, 429)?;
         self.let_go(&[line])?;
         // The other half of an IPv6 address is his own to choose.
         let sibling = Ipv6Addr::new(0x2001, 0xdb8, 0, self.strangers, 0, 0, 0, 2);
         let Some(line) = self.come(WIDE, sibling.into())? else { return Ok(()) };
-        self.say_many(&line, 1, false)?;
+        self.say_many(&line, 1, 429)?;
         if let Some(other) = self.connect_a_stranger(WIDE)? {
-            self.say_many(&other, burst, true).map_err(|error| format!("a neighbour: {error}"))?;
+            self.say_many(&other, burst, 201).map_err(|error| format!("a neighbour: {error}"))?;
             self.let_go(&[other])?;
         }
         self.pass(price_ms - 1, false)?;
-        self.say_many(&line, 1, false)?;
+        self.say_many(&line, 1, 429)?;
         self.pass(1, false)?;
-        self.say_many(&line, 1, true)?;
+        self.say_many(&line, 1, 201)?;
         self.pass(price_ms / 3, false)?;
-        let seconds = self.say_many(&line, burst, false)?;
+        let seconds = self.say_many(&line, burst, 429)?;
         self.let_go(&[line])?;
         self.pass(1_000 * seconds, false)?;
         let Some(line) = self.come(WIDE, sibling.into())? else { return Ok(()) };
-        self.say_many(&line, burst, true)
+        self.say_many(&line, burst, 201)
             .map_err(|error| format!("after {seconds} s, as he was told: {error}"))?;
         self.let_go(&[line])
     }
 
-    /// Says many things at once, which must be taken or refused. Returns after how many seconds to try again.
-    fn say_many(&mut self, line: &Line, count: u32, is_taken: bool) -> Result<u64, String> {
+    /// Says many things at once, and expects this status. Returns after how many seconds to try again.
+    fn say_many(&mut self, line: &Line, count: u32, status: u16) -> Result<u64, String> {
         let body = "{\"channel\":\"quiet\",\"data\":\"x\"}\n".repeat(count as usize);
         let kind = "Content-Type: application/x-ndjson";
         let length = body.len();
         let request =
             format!("POST /channels HTTP/1.1\r\nHost: x\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}");
-        let answer = self.ask_one(line, &Question::new(request, if is_taken { 201 } else { 429 }))?;
-        self.said_aside += if is_taken { u64::from(count) } else { 0 };
+        let answer = self.ask_one(line, &Question::new(request, status))?;
+        self.said_aside += if status == 201 { u64::from(count) } else { 0 };
         let seconds = answer.head.lines().find_map(|line| line.strip_prefix("Retry-After: "));
         Ok(seconds.and_then(|digits| digits.parse().ok()).unwrap_or(0))
     }

@@ -20,6 +20,9 @@ const STEPS: u64 = 12;
 /// After so many of them the last part of a request comes: nobody waits for it any more.
 const LATE: u64 = 9;
 
+/// So many more than a turn serves listen to the last words.
+const LISTENERS: usize = 9;
+
 /// What is said by whoever still can, in bytes.
 const LAST_WORDS: usize = 30;
 
@@ -65,6 +68,7 @@ impl World {
         if self.leaving.is_some() {
             return Ok(());
         }
+        let askers = self.ask_last()?;
         for channel in 0..3 {
             self.publish(channel, LAST_WORDS, Mouth::Inside)?;
         }
@@ -74,7 +78,6 @@ impl World {
             self.publish(who % 5, LAST_WORDS, Mouth::Websocket(who))?;
         }
         let last_words = (0..self.subscribers.len()).map(|who| (who, first + who)).collect();
-        let askers = self.ask_last()?;
         let listens = |who: &usize| {
             let one = &self.subscribers[*who];
             one.is_listening() && one.line.as_ref().is_some_and(|line| !line.borrow().is_closed())
@@ -110,11 +113,17 @@ impl World {
             (Question::get("/style.css"), usize::MAX, 0, 1_000),
             (last("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n", 503), 10, 4, WIDE),
             (last("GET /channels/a?as=events HTTP/1.1\r\nHost: x\r\n\r\n", 200), 10, 4, WIDE),
-            (last("GET /channels/a?as=events&since=oldest HTTP/1.1\r\nHost: x\r\n\r\n", 200), 0, 0, WIDE),
+            (last("GET /channels/a?as=events&since=oldest HTTP/1.1\r\nHost: x\r\n\r\n", 200), 0, 0, 300),
             (last("GET /channels/a?as=ndjson&since=oldest HTTP/1.1\r\nHost: x\r\n\r\n", 200), 0, 0, 300),
         ];
+        let listens = "GET /channels/a?as=events HTTP/1.1\r\nHost: x\r\n\r\n";
+        let listeners = (0..LISTENERS).map(|_| (last(listens, 200), usize::MAX, 0, WIDE));
         let mut askers = Vec::new();
-        for (question, before, late, capacity) in questions {
+        for (question, before, late, capacity) in questions.into_iter().chain(listeners) {
+            // Whoever is late keeps the farewells waiting, and some worlds are to see them come at once.
+            if late > 0 && number.is_multiple_of(2) {
+                continue;
+            }
             let is_told_at_once = !self.is_bound && self.disk.is_none();
             let line = if is_told_at_once { self.connect_a_stranger(capacity)? } else { None };
             let Some(line) = line else {
@@ -128,6 +137,7 @@ impl World {
             askers.push(Asker { line, question, rest, heard: Vec::new() });
         }
         self.settle()?;
+        // Nobody turns from here on until the server is told to stop.
         askers.iter().for_each(|asker| asker.line.borrow_mut().arrive(usize::MAX));
         Ok(askers)
     }

@@ -260,8 +260,8 @@ struct Reader<'a> {
     replay: Option<(usize, u64, u64)>,
     /// Channels that it asked to leave: when it does, it has all that it was owed of them from here on.
     leaving: [Option<u64>; CHANNELS.len()],
-    /// Where the last gap ended of which it was told over this connection, since it had everything.
-    gap_end: Option<u64>,
+    /// The last gap of which it was told over this connection, since it had everything.
+    last_gap: Option<(u64, u64)>,
     /// The last tick of each channel.
     ticks: [Option<u64>; CHANNELS.len()],
     is_roomy: bool,
@@ -288,7 +288,7 @@ impl Record {
             replay: None,
             leaving: [None; CHANNELS.len()],
             ticks: [None; CHANNELS.len()],
-            gap_end: None,
+            last_gap: None,
             is_roomy,
             well_founded: Vec::new(),
         };
@@ -333,7 +333,7 @@ impl Reader<'_> {
                 }
             }
             Entry::Asks => {
-                (self.replay, self.gap_end) = (None, None);
+                (self.replay, self.last_gap) = (None, None);
                 (self.leaving, self.ticks) = ([None; CHANNELS.len()], [None; CHANNELS.len()]);
             }
             Entry::May(set) => {
@@ -353,7 +353,7 @@ impl Reader<'_> {
             }
             Entry::Gap(from, to) => self.gap(from, to)?,
             Entry::At(id) => {
-                self.gap_end = None;
+                self.last_gap = None;
                 if self.at.is_none() {
                     self.at = Some(id);
                 }
@@ -370,9 +370,9 @@ impl Reader<'_> {
             return Err(format!("a gap from {from} to {to}, to one who had heard {}", self.last));
         }
         // A gap ends at a message that is there. If more has gone since, it ends at another.
-        let is_again = self.gap_end.replace(to) == Some(to) && self.replay.is_none();
+        let is_again = self.last_gap.replace((from, to)) == Some((from, to)) && self.replay.is_none();
         if is_again && self.log.keeps_newest() {
-            return Err(format!("a gap up to {to} was told twice"));
+            return Err(format!("a gap from {from} to {to} was told twice"));
         }
         // Its cursor meant nothing, and it begins at the oldest message there is. Of several channels that is the
         // oldest of all, and the others may lack more, up to where it came.
