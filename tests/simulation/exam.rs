@@ -284,6 +284,7 @@ impl World {
                 self.turn()?;
                 self.say_aside("quiet", "two")?;
                 self.jump_to(self.now.mono_us + self.settings.heartbeat_ms * 1_000);
+                self.has_overslept = true;
             }
             self.turn()?;
             streams.push(line);

@@ -170,7 +170,7 @@ impl World {
         let stalled: Vec<Line> =
             self.lines.iter().filter(|line| line.borrow().is_blocked()).cloned().collect();
         let Limits { write_timeout_ms, .. } = self.settings.limits;
-        self.pass(5 * write_timeout_ms.max(self.settings.heartbeat_ms) + 1_000, false)?;
+        self.pass(3 * write_timeout_ms.max(self.settings.heartbeat_ms) + 1_000, false)?;
         match stalled.iter().filter(|line| !line.borrow().is_free()).count() {
             0 => Ok(()),
             kept => Err(format!("{kept} connections that take nothing are kept for ever")),

@@ -50,7 +50,7 @@ impl World {
             return self.expect_empty(channel);
         }
         let stats = json(&stats)?;
-        self.compare_subscribers(channel, &stats)?;
+        self.compare_subscribers(channel, &stats, there)?;
         if stats["messages"].as_u64() == Some(0) {
             return self.expect_empty(channel);
         }
@@ -292,12 +292,12 @@ impl World {
         Ok(())
     }
 
-    fn compare_subscribers(&self, channel: usize, stats: &Value) -> Result<(), String> {
+    fn compare_subscribers(&self, channel: usize, stats: &Value, there: u64) -> Result<(), String> {
         let listens =
             |subscriber: &&Subscriber| subscriber.is_settled() && subscriber.channels & 1 << channel != 0;
         let least = self.subscribers.iter().filter(listens).count() as u64;
         let count = stats["subscribers"].as_u64().unwrap_or_default();
-        if count < least || count > self.lines.len() as u64 {
+        if count < least || count > there {
             return Err(format!("{count} subscribers are counted, and there are {least} at least"));
         }
         Ok(())

@@ -243,8 +243,8 @@ impl Script {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let (subscribers, acts) = match seed % 100 {
-            99 => (60 + dice.below(140), 1_000),
-            _ => (2 + dice.below(6), 60 + dice.below(140)),
+            99 => (60 + dice.below(140), 600),
+            _ => (2 + dice.below(6), 60 + dice.below(120)),
         };
         let is_calm = dice.once_in(8);
         let is_slow = is_calm && dice.once_in(2);

@@ -443,8 +443,8 @@ impl Subscriber {
         let is_news = matches!(entry, Entry::Heard(..) | Entry::Gap(..) | Entry::Tick(..));
         self.is_empty &= !is_news;
         // What one hears who comes too late for a channel that does not wait is part of the answer's beginning.
-        let is_greeting =
-            matches!((entry, self.record.entries.last()), (Entry::Gap(..), Some(Entry::Open(..))));
+        let is_greeting = matches!(entry, Entry::Gap(..))
+            && matches!(self.record.entries[..], [.., Entry::Must(_, 1..), Entry::Open(..)]);
         let is_greeting = is_greeting && self.channels == 1 << PARTS;
         let is_poll = self.way == Way::Poll;
         let is_delivery = if is_poll { matches!(told_end, Some(())) } else { is_news && !is_greeting };
