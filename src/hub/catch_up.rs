@@ -203,7 +203,10 @@ impl Hub {
             if framing.is_poll() {
                 let mut answers = match channel.history.first_after(cursor) {
                     Some(first) if framing == Framing::Chat => Answers::chat(first),
-                    _ => Answers::poll(&batch, reached, gap),
+                    _ => {
+                        self.stats.gaps += u64::from(gap.is_some());
+                        Answers::poll(&batch, reached, gap)
+                    }
                 };
                 channel.exit(section);
                 members.answer(member, &mut answers);

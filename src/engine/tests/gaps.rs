@@ -61,3 +61,18 @@ fn a_deleted_channel_goes_with_the_last_poll_that_was_told_of_it() {
     assert!(poll.read().contains("\"since\""));
     assert_eq!(world.engine.holdings().channels, 0);
 }
+
+#[test]
+fn a_gap_that_a_poll_is_told_behind_a_sweep_is_counted() {
+    let mut rule = ChannelRule::new("a".parse().unwrap());
+    rule.gather_ms = 40;
+    let limits = Limits { history_messages_max: 1, ..Limits::default() };
+    let mut world = World::with(Settings { channels: vec![rule], limits, ..Settings::default() });
+    say(&mut world, "a");
+    let poll = world.ask(&get("/channels/a?as=poll"));
+    let (_, kept) = (say(&mut world, "a"), say(&mut world, "a"));
+    world.pass_ms(100);
+    let heard = poll.read();
+    assert!(heard.contains(&format!("\"to\":{kept}}}")), "{heard}");
+    assert_eq!(world.engine.hub.stats().gaps, 1);
+}
