@@ -236,11 +236,14 @@ impl Subscriber {
 
     pub fn change(&mut self, channel: usize, joins: bool, since: Option<Before>) {
         let set = if joins { self.channels | 1 << channel } else { self.channels & !(1 << channel) };
-        if set == 0 || set == self.channels {
+        if set == 0 {
             return;
         }
+        // What changes nothing asks for the cursor.
+        let joins = joins && set != self.channels;
+        let names = if set == self.channels { Vec::new() } else { vec![CHANNELS[channel]] };
         let verb = if joins { "subscribe" } else { "unsubscribe" };
-        let mut command = serde_json::json!({ verb: [CHANNELS[channel]], "ref": CHANGE });
+        let mut command = serde_json::json!({ verb: names, "ref": CHANGE });
         // One replay at a time: the record tells them apart by nothing.
         let is_first = !self.asked.iter().any(|asked| matches!(asked, Asked::Change(_)));
         let since = since.filter(|_| joins && is_first && self.cursor.is_some());
