@@ -63,12 +63,12 @@ fn check_again(request: &Request<'_>) {
     start.push_str(if request.version == Version::Http10 { " HTTP/1.0\r\n" } else { " HTTP/1.1\r\n" });
     let mut head = start.into_bytes();
     for (name, value) in request.fields() {
-        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        head.extend([name, b": ", value, b"\r\n"].concat());
     }
     head.extend(b"\r\n");
     let again = Request::parse(&head).expect("what was accepted is accepted again");
     let facts = |request: &Request<'_>| {
-        let lines: Vec<(String, Vec<u8>)> =
+        let lines: Vec<(Vec<u8>, Vec<u8>)> =
             request.fields().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let Request { method, version, body, keep_alive, expect_continue, .. } = *request;
         let (path, query) = (request.path.to_owned(), request.query.to_owned());

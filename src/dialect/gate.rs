@@ -20,7 +20,7 @@ use crate::wire::refusal::Refusal;
 /// The names this server answers to.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// Names besides those that are always allowed, in lower case; `*` allows all.
+    /// Names besides those that are always allowed, in any case; `*` allows all.
     names: Vec<String>,
     /// Origins whose pages may use the channels.
     origins: Vec<String>,
@@ -51,12 +51,7 @@ impl Gate {
             let vary = if origin == "*" { "" } else { "Vary: Origin\r\n" };
             format!("Access-Control-Allow-Origin: {origin}\r\n{vary}{EXPOSED}").into_bytes()
         }));
-        Gate {
-            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
-            origins: origins.to_vec(),
-            tokens: Vec::new(),
-            lines: lines.into(),
-        }
+        Gate { names: names.to_vec(), origins: origins.to_vec(), tokens: Vec::new(), lines: lines.into() }
     }
 
     /// The same gate, through which only those publish who have one of these tokens.
@@ -104,11 +99,11 @@ impl Gate {
     /// what is under it; and names without a dot, which nobody outside can register.
     pub fn check_host(&self, host: Option<Authority<'_>>) -> Result<(), Refusal> {
         let Some(host) = host else { return Ok(()) };
-        let name = host.name.strip_suffix('.').unwrap_or(host.name).to_ascii_lowercase();
-        let ours = is_address(&name)
-            || !name.contains('.')
-            || name.ends_with(".localhost")
-            || self.names.iter().any(|allowed| allowed == "*" || *allowed == name);
+        let name = host.name.strip_suffix('.').unwrap_or(host.name);
+        let ours = !name.contains('.')
+            || is_address(name)
+            || is_under_localhost(name)
+            || self.names.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(name));
         if ours {
             return Ok(());
         }
@@ -173,6 +168,10 @@ impl Gate {
 fn bearer(request: &Request<'_>) -> Option<Option<Secret>> {
     let (scheme, token) = request.field("Authorization")?.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| Secret::new(token.trim_ascii_start()))
+}
+
+fn is_under_localhost(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, top)| top.eq_ignore_ascii_case("localhost"))
 }
 
 fn is_address(name: &str) -> bool {

@@ -229,8 +229,7 @@ fn framing(request: &Request<'_>, channels: usize) -> Result<(Framing, Option<we
 /// `Accept` lists media ranges with parameters. Only what is asked for by name counts, and not what is ruled out by a
 /// weight of 0 (RFC 9110 §12.4.2).
 fn accepts(request: &Request<'_>, kind: &str) -> bool {
-    let ranges = request.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
-    ranges.flat_map(|(_, value)| value.split(|&byte| byte == b',')).any(|range| {
+    request.named("Accept").flat_map(|value| value.split(|&byte| byte == b',')).any(|range| {
         let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         parts.next().is_some_and(|range| range.eq_ignore_ascii_case(kind.as_bytes()))
             && !parts.any(is_weight_of_zero)
@@ -260,16 +259,14 @@ fn since(request: &Request<'_>) -> Result<Since, Refusal> {
         let id = std::str::from_utf8(last).ok().and_then(text::digits);
         return Ok(id.map_or(Since::Lost, Since::After));
     }
-    for spelling in ["since", "last_event_id", "lastEventId"] {
-        if let Some(since) = text::field(request.query, spelling)? {
-            return cursor(&since);
-        }
-    }
-    match text::field(request.query, "last")? {
-        Some(count) => text::digits(&count)
+    let [since, last_event_id, camel_case, last] =
+        text::fields(request.query, ["since", "last_event_id", "lastEventId", "last"])?;
+    match (since.or(last_event_id).or(camel_case), last) {
+        (Some(since), _) => cursor(&text::decode_form(since)?),
+        (None, Some(count)) => text::digits(&text::decode_form(count)?)
             .map(|count| Since::Last(u32::try_from(count).unwrap_or(u32::MAX)))
             .ok_or_else(|| Refusal::new(400, "last is not a number of messages")),
-        None => Ok(Since::Now),
+        (None, None) => Ok(Since::Now),
     }
 }
 

@@ -15,6 +15,10 @@ use super::stats::Hangup;
 /// How long a silent stream whose peer closed its half is kept, in milliseconds.
 const HALF_CLOSED_MS: u64 = 5_000;
 
+/// Such a grace ends at a multiple of this, in milliseconds of the monotonic clock. Those who left together are parted
+/// from together: a wake-up for each would cost as much as parting from him.
+const TOGETHER_MS: u64 = 500;
+
 /// Those who are gone are taken off the list when they are the majority, and this many.
 const STALE_MIN: usize = 64;
 
@@ -29,7 +33,8 @@ impl<S: Socket> Engine<S> {
             return;
         }
         let crowd = &mut self.crowd;
-        crowd.arm_in(index, HALF_CLOSED_MS);
+        let grace_ends_ms = (crowd.now.mono_ms() + HALF_CLOSED_MS).next_multiple_of(TOGETHER_MS);
+        crowd.wheel.arm(index, grace_ends_ms);
         // It comes here again whenever it has read on, and then has its place already.
         if crowd[index].marks.set(Mark::Half) {
             return;

@@ -50,12 +50,23 @@ pub fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, 
 
 /// The value of the first pair called `name`. Other pairs' values are not decoded, so their mistakes do not matter.
 pub fn field<'q>(query: &'q str, name: &str) -> Result<Option<Cow<'q, str>>, Malformed> {
+    let [value] = fields(query, [name])?;
+    value.map(decode_form).transpose()
+}
+
+/// The values of the first pairs called so, each to be [decoded](decode_form).
+pub fn fields<'q, const N: usize>(
+    query: &'q str,
+    names: [&str; N],
+) -> Result<[Option<&'q str>; N], Malformed> {
+    let mut values = [None; N];
     for (raw_name, raw_value) in raw_pairs(query) {
-        if decode_form(raw_name)? == name {
-            return decode_form(raw_value).map(Some);
+        let name = decode_form(raw_name)?;
+        if let Some(nth) = names.iter().position(|wanted| *wanted == name) {
+            values[nth] = values[nth].or(Some(raw_value));
         }
     }
-    Ok(None)
+    Ok(values)
 }
 
 fn raw_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -63,7 +74,7 @@ fn raw_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Decodes one name or value of a form: escapes, and `+` for a space. Allocates only if there is something to decode.
-fn decode_form(raw: &str) -> Result<Cow<'_, str>, Malformed> {
+pub fn decode_form(raw: &str) -> Result<Cow<'_, str>, Malformed> {
     if !raw.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(raw));
     }

@@ -71,6 +71,7 @@ pub struct Request<'a> {
     /// body.
     pub expect_continue: bool,
     fields: Fields<'a>,
+    names: NameFilter,
 }
 
 impl<'a> Request<'a> {
@@ -86,7 +87,8 @@ impl<'a> Request<'a> {
         let version = parse_version(version)?;
         let method = parse_method(method)?;
         let target = parse_target(method, target)?;
-        let framing = Framing::read(head)?;
+        let fields = Fields { lines };
+        let framing = Framing::read(head, fields.clone())?;
         let host = framing.host(version)?;
         let body = framing.body(version)?;
         let bodiless = matches!(body, BodyFraming::None | BodyFraming::Length(0));
@@ -100,14 +102,21 @@ impl<'a> Request<'a> {
             body,
             keep_alive: framing.keep_alive(version),
             expect_continue: framing.expect_continue(version)? && !bodiless,
-            fields: Fields { lines },
+            fields,
+            names: framing.names,
         })
     }
 
     /// The value of the first field called `name`, in any case, without the white space around it. Of `Origin`,
     /// `Sec-Fetch-Site`, `Content-Type`, `Authorization` and `Last-Event-ID` there is never a second.
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.named(name).next()
+    }
+
+    /// The values of all fields called `name`, in any case.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let fields = if self.names.may_hold(name.as_bytes()) { self.fields() } else { Fields { lines: b"" } };
+        fields.filter(move |(n, _)| is(n, name)).map(|(_, value)| value)
     }
 
     /// All fields in the order they came, names in the case they came in.
@@ -117,7 +126,7 @@ impl<'a> Request<'a> {
 
     /// Whether a field called `name` lists `token`, both in any case, in any of its lines (RFC 9110 §5.6.1).
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        self.fields().any(|(n, value)| n.eq_ignore_ascii_case(name) && tokens(value).any(|t| is(t, token)))
+        self.named(name).any(|value| tokens(value).any(|t| is(t, token)))
     }
 
     /// Whether the client offers to speak `protocol` from here on (RFC 9110 §7.8). HTTP/1.0 cannot.
@@ -147,8 +156,9 @@ impl<'a> Remains<'a> {
             let rest = if target.starts_with('/') { target } else { split_absolute(target)?.1 };
             rest.split('?').next()
         });
-        let is_origin = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case("Origin");
-        let origin = Framing::read(head).ok().and_then(|_| Fields { lines }.find(is_origin));
+        let fields = Fields { lines };
+        let origin = Framing::read(head, fields.clone());
+        let origin = origin.ok().and_then(|_| { fields }.find(|(name, _)| is(name, "Origin")));
         Remains { path, origin: origin.map(|(_, value)| value) }
     }
 }
@@ -163,19 +173,39 @@ pub struct Fields<'a> {
 /// Names only: tokens, cookies and passwords are among the values, and what can be printed is printed one day.
 impl fmt::Debug for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.clone().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.clone().map(|(name, _)| name.escape_ascii().to_string())).finish()
     }
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = (&'a str, &'a [u8]);
+    type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (line, rest) = split_line(self.lines)?;
         let colon = memchr::memchr(b':', line)?;
         self.lines = rest;
-        let name = str::from_utf8(&line[..colon]).ok()?;
-        Some((name, line[colon + 1..].trim_ascii()))
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    }
+}
+
+/// Which names the fields of a head may have: most of those that are asked for are not there, and need not be looked
+/// for. A Bloom filter of 64 bits and one hash.
+#[derive(Clone, Copy, Debug, Default)]
+struct NameFilter(u64);
+
+impl NameFilter {
+    fn add(&mut self, name: &[u8]) {
+        self.0 |= NameFilter::bit(name);
+    }
+
+    fn may_hold(self, name: &[u8]) -> bool {
+        self.0 & NameFilter::bit(name) != 0
+    }
+
+    /// The length and the first letter tell the names of well-known fields apart.
+    fn bit(name: &[u8]) -> u64 {
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        1 << ((4 * name.len() + usize::from(first)) % 64)
     }
 }
 
@@ -199,20 +229,16 @@ struct Framing<'a> {
     expect: Option<&'a [u8]>,
     close: bool,
     keep_alive: bool,
+    names: NameFilter,
 }
 
 impl<'a> Framing<'a> {
-    /// Checks all fields of `head` and picks these out. `httparse` takes a bare LF for a line end, and with it
-    /// whatever hides behind one, so those are looked for first.
-    fn read(head: &'a [u8]) -> Result<Self, Refusal> {
-        let bare = |lf: usize| lf == 0 || head[lf - 1] != b'\r';
-        if memchr::memchr_iter(b'\n', head).any(bare) {
-            return Err(fatal("a line feed without a carriage return; lines end in CR LF"));
-        }
+    /// Checks all fields of `head` and picks these out. `httparse` says whether they are well-formed.
+    fn read(head: &'a [u8], fields: Fields<'a>) -> Result<Self, Refusal> {
         let mut table = [const { MaybeUninit::uninit() }; FIELDS_CEILING as usize];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut table) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => Framing::pick(parsed.headers),
+            Ok(httparse::Status::Complete(length)) if length == head.len() => Framing::pick(fields),
             Ok(_) => Err(fatal("a head that does not end with its empty line")),
             Err(httparse::Error::TooManyHeaders) => {
                 Err(Refusal::fatal(431, "too many header fields; send fewer"))
@@ -221,11 +247,12 @@ impl<'a> Framing<'a> {
         }
     }
 
-    fn pick(fields: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
+    fn pick(mut fields: Fields<'a>) -> Result<Self, Refusal> {
         let mut framing = Framing::default();
         let mut seen = [false; SINGLE.len()];
-        for httparse::Header { name, value } in fields {
-            let named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        while let Some((name, value)) = fields.next() {
+            framing.names.add(name);
+            let named = |wanted: &str| is(name, wanted);
             // The length alone tells most fields apart from all of these.
             match name.len() {
                 4 if named("host") => once(&mut framing.host, value, "two Host fields; send one")?,
@@ -249,7 +276,11 @@ impl<'a> Framing<'a> {
                 }
             }
         }
-        Ok(framing)
+        // `httparse` takes a bare LF for a line end, and with it whatever hides behind one.
+        match fields.lines {
+            b"\r\n" => Ok(framing),
+            _ => Err(fatal("a line feed without a carriage return; lines end in CR LF")),
+        }
     }
 
     /// RFC 9112 §3.2: exactly one valid Host in HTTP/1.1, even beside an absolute target.
@@ -377,7 +408,10 @@ fn parse_target(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal> {
             (Some(authority), rest)
         }
     };
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (path, query) = match memchr::memchr(b'?', rest.as_bytes()) {
+        Some(mark) => (&rest[..mark], &rest[mark + 1..]),
+        None => (rest, ""),
+    };
     if !path.bytes().all(is_path_byte) || !query.bytes().all(is_query_byte) {
         return Err(fatal("a character in the request target that must be percent-encoded there"));
     }

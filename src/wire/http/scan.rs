@@ -95,11 +95,9 @@ impl HeadScan {
         let mut at = self.seen as usize;
         debug_assert!(at <= bytes.len(), "a head does not shrink between two looks");
         while at < end && self.place != Place::Complete {
-            if self.place == Place::Field {
-                at += printable_prefix(&bytes[at..end]);
-                if at == end {
-                    break;
-                }
+            at += self.run(at, &bytes[..end], limits);
+            if at == end {
+                break;
             }
             self.place = self.after(bytes[at], at as u32, limits)?;
             at += 1;
@@ -112,6 +110,18 @@ impl HeadScan {
             return Err(self.too_long());
         }
         Ok(None)
+    }
+
+    /// How many bytes from `at` on change nothing: they go on with a target or a field, as nearly all of a head does.
+    fn run(&self, at: usize, bytes: &[u8], limits: &HeadLimits) -> usize {
+        match self.place {
+            Place::Target => {
+                let end_max = self.part_start as usize + limits.target_bytes_max as usize;
+                plain_prefix(&bytes[at..end_max.clamp(at, bytes.len())], b'!')
+            }
+            Place::Field => plain_prefix(&bytes[at..], b' '),
+            _ => 0,
+        }
     }
 
     /// Whether a byte of the request line was seen. Empty lines before it do not count.
@@ -220,31 +230,29 @@ fn too_long_target() -> Refusal {
     Refusal::fatal(414, "a request target over the limit; send what is long in a body")
 }
 
-/// How many bytes at the front are not control characters: eight at a time, because nearly all of a head is
-/// field lines, and nearly all of those is this.
+/// How many bytes at the front are neither below `least` nor 0x7f: eight at a time. Stops at a tab too, the one
+/// control character that is allowed.
 ///
-/// Hot: runs over nearly every byte of every head. Stops at a tab too, the one control character that is allowed.
-fn printable_prefix(bytes: &[u8]) -> usize {
-    let mut words = bytes.chunks_exact(8);
-    let mut at = 0;
-    for word in &mut words {
-        let word = u64::from_le_bytes(word.try_into().expect("chunks_exact(8) gives 8 bytes"));
-        if has_control(word) {
-            break;
+/// Hot: runs over nearly every byte of every head.
+fn plain_prefix(bytes: &[u8], least: u8) -> usize {
+    let (words, rest) = bytes.as_chunks();
+    for (nth, word) in words.iter().enumerate() {
+        if let Some(at) = first_special(u64::from_le_bytes(*word), least) {
+            return 8 * nth + at;
         }
-        at += 8;
     }
-    at + bytes[at..].iter().take_while(|byte| !byte.is_ascii_control()).count()
+    8 * words.len() + rest.iter().take_while(|&&byte| byte >= least && byte != 0x7f).count()
 }
 
-/// Whether one of the eight bytes is below 0x20 or is 0x7f.
-fn has_control(word: u64) -> bool {
+/// Which of the eight bytes, the lowest first, is below `least` or is 0x7f.
+fn first_special(word: u64, least: u8) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
     // Taking n from a byte below n borrows, which sets its highest bit; a byte that had it set is no candidate. The
-    // borrow may spoil the bytes above, so a hit can be in the wrong place, but none is missed and none is made up.
+    // borrow may make up hits above, but never below the first.
     let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGHS;
-    below(word, 0x20) | below(word ^ (ONES * 0x7f), 1) != 0
+    let hits = below(word, u64::from(least)) | below(word ^ (ONES * 0x7f), 1);
+    (hits != 0).then_some(hits.trailing_zeros() as usize / 8)
 }
 
 #[cfg(test)]
@@ -391,8 +399,10 @@ mod tests {
             for at in 0..24 {
                 let mut bytes = [b'~'; 24];
                 bytes[at] = byte;
-                let expected = if byte.is_ascii_control() { at } else { 24 };
-                assert_eq!(printable_prefix(&bytes), expected, "{byte:#x} at {at}");
+                for least in [b' ', b'!'] {
+                    let expected = if byte < least || byte == 0x7f { at } else { 24 };
+                    assert_eq!(plain_prefix(&bytes, least), expected, "{byte:#x} at {at}");
+                }
             }
         }
     }

@@ -87,7 +87,7 @@ pub fn handshake(request: &Request<'_>) -> Result<Accept, Refusal> {
 
 /// The value of a field that may be there once.
 fn only<'a>(request: &Request<'a>, name: &str, twice: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
-    let mut values = request.fields().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let mut values = request.named(name);
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
         (_, Some(_)) => Err(fatal(twice)),
