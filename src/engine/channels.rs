@@ -17,7 +17,7 @@ use super::receipts::Receipt;
 use super::sockets::RETRY;
 use super::{Engine, Unstored};
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// On the head of every stream, beside what keeps it out of caches: proxies must pass on what they have.
 const UNBUFFERED: &[u8] = b"X-Accel-Buffering: no\r\n";

@@ -47,6 +47,8 @@ pub(super) struct Crowd<S> {
     /// Who has to be looked at again though no readiness will come: there is input left to
     /// serve. Each once. May name the dead.
     pub(super) again: VecDeque<ConnId>,
+    /// Whose answers are held back until the sweeps have had their turn. May name the dead.
+    pub(super) held_back: Vec<ConnId>,
     /// Who is buried at the end of the turn, each once.
     pub(super) dead: Vec<u32>,
     /// Subscribers whose peers have closed their half, in that order. May name the dead.
@@ -82,6 +84,7 @@ impl<S: Socket> Crowd<S> {
             conns: Slab::with_capacity((limits.connections_max + LOUNGE + ROOM_FOR_THE_DEAD) as usize),
             wheel: Wheel::new(now.mono_ms()),
             again: VecDeque::new(),
+            held_back: Vec::new(),
             dead: Vec::new(),
             halves: VecDeque::new(),
             now,
@@ -165,6 +168,20 @@ impl<S: Socket> Crowd<S> {
         if sent != Sent::All {
             self.not_all_sent(index, sent, before);
         }
+    }
+
+    /// Sends bytes, but not before the sweeps have had their turn.
+    pub(super) fn send_behind_sweeps(&mut self, index: u32, bytes: &[u8]) {
+        let (id, now_ms) = (self.id(index), self.now.mono_ms());
+        let outbox = &mut self[index].outbox;
+        let before = outbox.held_bytes();
+        // Who has something unsent already is on the list, or will be told that there is room.
+        let is_first = outbox.is_empty();
+        outbox.hold(bytes, now_ms);
+        if is_first {
+            self.held_back.push(id);
+        }
+        self.recount_outbox(index, before);
     }
 
     /// Sends a head and a shared body.
@@ -256,6 +273,7 @@ impl<S: Socket> Crowd<S> {
     /// The end. The socket closes when the turn is over, so that no event of this turn can
     /// meet the slot's next tenant.
     pub(super) fn hang_up(&mut self, index: u32, why: Hangup) {
+        self.let_go_of_what_is_held_back(index);
         if self[index].marks.set(Mark::Dead) {
             return;
         }
@@ -263,6 +281,15 @@ impl<S: Socket> Crowd<S> {
         self.dead.push(index);
         self.release(index);
         log::debug!(connection:% = self.id(index), reason:? = why; "hung up");
+    }
+
+    /// What was only held back out of courtesy is not lost with its connection.
+    fn let_go_of_what_is_held_back(&mut self, index: u32) {
+        let id = self.id(index);
+        if let Some(nth) = self.held_back.iter().position(|held| *held == id) {
+            self.held_back.swap_remove(nth);
+            self.flush(index);
+        }
     }
 
     /// Has the connection looked at again in the next turn.

@@ -335,11 +335,12 @@ impl<S: Socket> Engine<S> {
 
     /// The peer sends no more. Whether it still reads, only writing can tell.
     fn end_of_input(&mut self, index: u32) {
-        let paused = self.is_paused(index);
+        let is_paused = self.is_paused(index);
         let conn = &self.crowd[index];
         match conn.phase {
-            // Complete requests are waiting behind unsent answers.
-            Phase::Head if paused && conn.input.is_some() => {}
+            // Complete requests are waiting behind unsent answers, or will be looked at now that those are sent.
+            Phase::Head if is_paused && conn.input.is_some() => {}
+            Phase::Head if conn.marks.has(Mark::Queued) && conn.input.is_some() => {}
             Phase::Head if !conn.outbox.is_empty() => self.crowd.leave(index),
             Phase::Head if conn.input.is_some() => self.crowd.hang_up(index, Hangup::Truncated),
             Phase::Head => self.crowd.hang_up(index, Hangup::Left),

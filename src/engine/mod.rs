@@ -244,8 +244,8 @@ impl<S: Socket> Engine<S> {
         published
     }
 
-    /// Does what is due: timers, a slice of every sweep, input that was left over; and buries
-    /// the dead. The last step of every turn.
+    /// Does what is due: timers, a slice of every sweep, input that was left over, answers that were held back;
+    /// and buries the dead. The last step of every turn.
     pub fn advance(&mut self, now: Now) {
         self.crowd.tell_time(now);
         self.fire_timers();
@@ -258,6 +258,11 @@ impl<S: Socket> Engine<S> {
             if let Some(index) = self.crowd.find(id) {
                 self.crowd[index].marks.clear(Mark::Queued);
                 self.resume(index);
+            }
+        }
+        while let Some(id) = self.crowd.held_back.pop() {
+            if let Some(index) = self.crowd.find(id) {
+                self.flush(index);
             }
         }
         self.drain_on();
@@ -278,7 +283,7 @@ impl<S: Socket> Engine<S> {
     /// When [`advance`](Engine::advance) has something to do, in microseconds of the monotonic
     /// clock; a moment in the past if it has something left to do; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<u64> {
-        if self.hub.is_active() || !self.crowd.again.is_empty() {
+        if self.hub.is_active() || !self.crowd.again.is_empty() || !self.crowd.held_back.is_empty() {
             return Some(0);
         }
         let timers = [

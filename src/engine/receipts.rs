@@ -4,10 +4,11 @@
 
 use serde_json::value::RawValue;
 
-use crate::transport::long_poll::UNCACHED;
+use crate::transport::long_poll::{UNCACHED, UNSTORED};
 use crate::wire::refusal::Refusal;
 use crate::wire::text;
 
+use super::channels::JSON;
 use super::conn::Socket;
 use super::{Engine, Unstored};
 
@@ -41,12 +42,19 @@ impl<S: Socket> Engine<S> {
             (_, Err(refusal)) => return self.refuse(index, refusal),
             (_, Ok(first_id)) => first_id,
         };
-        match receipt {
-            Receipt::One => self.answer_json(index, 201, &self.receipt_of_one(what, first_id)),
-            Receipt::Many => self.answer_json(index, 201, &receipt_of_many(what, first_id)),
-            Receipt::LastWord => self.answer_json(index, 200, &receipt_of_last_word(what, first_id)),
-            Receipt::Line | Receipt::Command(_) => self.answer_line(index),
-        }
+        let (status, json) = match receipt {
+            Receipt::One => (201, self.receipt_of_one(what, first_id)),
+            Receipt::Many => (201, receipt_of_many(what, first_id)),
+            Receipt::LastWord => (200, receipt_of_last_word(what, first_id)),
+            Receipt::Line | Receipt::Command(_) => return self.answer_line(index),
+        };
+        let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
+        self.answer_publisher(
+            index,
+            status,
+            |head| head.content_type(JSON).lines(UNSTORED).lines(&lines),
+            &json,
+        );
     }
 
     /// `{"id":ID,"channels":[NAME,…],"subscribers":N}`
@@ -66,7 +74,12 @@ impl<S: Socket> Engine<S> {
 
     /// The script of the article's chat says nothing.
     pub(super) fn answer_line(&mut self, index: u32) {
-        self.answer(index, 200, |head| head.content_type("text/html; charset=utf-8").lines(UNCACHED), b"");
+        self.answer_publisher(
+            index,
+            200,
+            |head| head.content_type("text/html; charset=utf-8").lines(UNCACHED),
+            b"",
+        );
     }
 }
 

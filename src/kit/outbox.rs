@@ -2,8 +2,8 @@
 //!
 //! Nearly always that is nothing, and then an outbox is one null pointer. Only when the
 //! kernel's buffer is full does it hold the unsent rest: shared frames and how far the first
-//! of them got. It never holds what was not yet begun: a slow reader's backlog lives in the
-//! channel, once, and not here.
+//! of them got; or, to the end of a turn, an answer that others come before. It never holds messages that
+//! were not yet begun: a slow reader's backlog lives in the channel, once, and not here.
 //!
 //! Knows: a non-blocking `Write`. Never learns who listens at the other end.
 
@@ -77,10 +77,17 @@ impl Outbox {
                 Ok(sent) => self.keep(Frame::copy(&bytes[sent..]), now_ms),
                 Err(_) => return Sent::Broken,
             }
-        } else if !bytes.is_empty() {
-            self.keep(Frame::copy(bytes), now_ms);
+        } else {
+            self.hold(bytes, now_ms);
         }
         Sent::Blocked
+    }
+
+    /// Keeps `bytes`, behind whatever is still unsent, for the next [`flush`](Outbox::flush).
+    pub fn hold(&mut self, bytes: &[u8], now_ms: u64) {
+        if !bytes.is_empty() {
+            self.keep(Frame::copy(bytes), now_ms);
+        }
     }
 
     /// What follows a `write` of `bytes`, before which nothing was unsent and which may end in several places: if the

@@ -235,9 +235,9 @@ impl World {
                 self.engine.ready(id, readiness, self.now);
             }
         }
-        self.engine.advance(self.now);
+        self.advance();
         self.engine.end_turn(self.now.mono_us);
-        self.store()?;
+        self.hear_the_disk()?;
         self.lines.retain(|line| !line.borrow().is_free());
         match self.doomed.drain(..).find(|line| !line.borrow().is_free()) {
             Some(line) => Err(format!("{:?} closed its half first, and others made room", line.borrow().id)),
@@ -245,14 +245,21 @@ impl World {
         }
     }
 
-    /// What the server wants to be stored goes to the disk, and what the disk has to say goes back.
-    fn store(&mut self) -> Result<(), String> {
+    /// Everything else; and what is to be stored goes to the disk.
+    fn advance(&mut self) {
+        self.engine.advance(self.now);
+        if let Some(disk) = &mut self.disk {
+            disk.take(&mut self.engine, self.now);
+        }
+    }
+
+    fn hear_the_disk(&mut self) -> Result<(), String> {
         let is_heard = self.hears_the_disk();
         let Some(disk) = &mut self.disk else { return Ok(()) };
-        disk.take(&mut self.engine, self.now);
         let answers = disk.due(self.now, &mut self.log, is_heard)?;
         if !answers.is_empty() {
             self.engine.stored(answers, self.now);
+            self.advance();
         }
         Ok(())
     }
@@ -262,6 +269,7 @@ impl World {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let answers = disk.answer(count, self.now, &mut self.log, is_heard)?;
         self.engine.stored(answers, self.now);
+        self.advance();
         Ok(())
     }
 

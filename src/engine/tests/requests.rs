@@ -36,6 +36,47 @@ fn whoever_does_not_read_is_not_served_more() {
 }
 
 #[test]
+fn requests_behind_unsent_answers_are_served_even_if_room_comes_together_with_the_end() {
+    let mut world = World::roomy();
+    let client = world.connect();
+    client.line.borrow_mut().room = 0;
+    world.send(&client, &get("/style.css").repeat(100));
+    assert!(world.engine.stats().requests < 100, "some wait to be read");
+    (client.line.borrow_mut().room, client.line.borrow_mut().client_closed) = (usize::MAX, true);
+    world.tell(&client, Readiness { readable: true, writable: true, read_closed: true });
+    assert_eq!(client.read().matches("HTTP/1.1 200 OK").count(), 100);
+    assert!(client.is_gone());
+}
+
+#[test]
+fn a_publisher_is_told_behind_those_who_listen_in_the_same_turn() {
+    let mut world = World::roomy();
+    let (listener, publisher) = (world.ask(&get("/channels/a?as=ndjson")), world.connect());
+    listener.read();
+    let post = "POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    publisher.line.borrow_mut().up.extend(post.repeat(2).as_bytes());
+    let readable = Readiness { readable: true, ..Readiness::default() };
+    world.engine.ready(publisher.id, readable, world.now);
+    assert_eq!((listener.read(), publisher.read()), (String::new(), String::new()));
+    world.engine.advance(world.now);
+    assert_eq!(listener.read().matches("\"data\":\"x\"").count(), 2);
+    assert_eq!(publisher.read().matches("HTTP/1.1 201 ").count(), 2);
+    assert!(world.engine.deadline().is_none_or(|deadline_us| deadline_us > world.now.mono_us));
+}
+
+#[test]
+fn a_publisher_that_leaves_in_his_next_request_is_told_of_the_first() {
+    let mut world = World::roomy();
+    let publisher = world.connect();
+    let post = "POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    publisher.line.borrow_mut().up.extend(post.as_bytes());
+    publisher.line.borrow_mut().up.extend(&post.as_bytes()[..post.len() - 1]);
+    world.close(&publisher);
+    assert_eq!(publisher.read().matches("HTTP/1.1 201 ").count(), 1);
+    assert!(publisher.is_gone());
+}
+
+#[test]
 fn a_head_has_a_deadline_that_no_byte_moves() {
     let mut world = World::roomy();
     let client = world.connect();
