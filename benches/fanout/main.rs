@@ -81,6 +81,9 @@ struct Options {
 /// Messages that the floor sends for one flood; what it would take for all of them is extrapolated.
 const FLOOD_OF_THE_FLOOR: usize = 20;
 
+/// How often both talk in rooms, in turn.
+const TALKS: usize = 10;
+
 const CASES: [&str; 8] = ["broadcast", "two-channels", "rooms", "beside", "memory", "slow", "flood", "storm"];
 
 impl Options {
@@ -197,9 +200,9 @@ fn broadcast(options: &Options, target: &str) {
 
 fn rooms(options: &Options) {
     let connections = options.connections(10_000);
-    let (rooms, messages) = (connections / 10, options.messages(5_000));
+    let (rooms, messages) = (connections / 10, options.messages(2_000));
     let mut sides = both(connections, "/channels/room-{/10}?as=ndjson");
-    for _ in 0..3 {
+    for _ in 0..TALKS {
         for side in &mut sides {
             side.measure(messages * 10, |side| talk(side, rooms, messages));
         }

@@ -271,12 +271,13 @@ impl Speaker {
 impl Part for Speaker {
     fn order(&mut self, order: Order, _now_us: u64) {
         match order {
-            Order::Ramp { .. } => {
+            // Not sooner: a server parts from who connects and says nothing, and that would be seen while nothing is to happen.
+            Order::Speak { at_us } => {
+                self.start_us = Some(at_us);
                 for _ in 0..LINES_AT_FIRST {
                     self.open();
                 }
             }
-            Order::Speak { at_us } => self.start_us = Some(at_us),
             Order::Hush => self.hushed = true,
             _ => {}
         }
