@@ -250,7 +250,7 @@ impl<'a> Framing<'a> {
     fn pick(mut fields: Fields<'a>) -> Result<Self, Refusal> {
         let mut framing = Framing::default();
         let mut seen = [false; SINGLE.len()];
-        while let Some((name, value)) = fields.next() {
+        for (name, value) in fields.by_ref() {
             framing.names.add(name);
             let named = |wanted: &str| is(name, wanted);
             // The length alone tells most fields apart from all of these.
