@@ -156,9 +156,8 @@ impl<'a> Remains<'a> {
             let rest = if target.starts_with('/') { target } else { split_absolute(target)?.1 };
             rest.split('?').next()
         });
-        let fields = Fields { lines };
-        let origin = Framing::read(head, fields.clone());
-        let origin = origin.ok().and_then(|_| { fields }.find(|(name, _)| is(name, "Origin")));
+        let framing = Framing::read(head, Fields { lines });
+        let origin = framing.ok().and_then(|_| Fields { lines }.find(|(name, _)| is(name, "Origin")));
         Remains { path, origin: origin.map(|(_, value)| value) }
     }
 }
