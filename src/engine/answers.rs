@@ -217,21 +217,8 @@ impl<S: Socket> Engine<S> {
         self.crowd.end_exchange(index, !framing.close);
     }
 
-    /// The same for a publisher. Those who listen come first: they wait for news, and he only for a receipt.
-    pub(super) fn answer_publisher(
-        &mut self,
-        index: u32,
-        status: u16,
-        fields: impl FnOnce(AnswerHead<'_>) -> AnswerHead<'_>,
-        body: &[u8],
-    ) {
-        let framing = self.draft_answer(index, status, fields, body);
-        self.crowd.send_behind_sweeps(index, &self.draft);
-        self.crowd.end_exchange(index, !framing.close);
-    }
-
     /// Writes an answer into the draft.
-    fn draft_answer(
+    pub(super) fn draft_answer(
         &mut self,
         index: u32,
         status: u16,

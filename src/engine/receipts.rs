@@ -49,12 +49,19 @@ impl<S: Socket> Engine<S> {
             Receipt::Line | Receipt::Command(_) => return self.answer_line(index),
         };
         let lines = self.gate.origin_lines(self.crowd[index].origin).to_vec();
-        self.answer_publisher(
+        self.hand_out(index, status, JSON, [UNSTORED, &lines], &json);
+    }
+
+    /// Answers a publisher. Those who listen come first: they wait for news, and he only for a receipt.
+    fn hand_out(&mut self, index: u32, status: u16, kind: &str, lines: [&[u8]; 2], body: &[u8]) {
+        let framing = self.draft_answer(
             index,
             status,
-            |head| head.content_type(JSON).lines(UNSTORED).lines(&lines),
-            &json,
+            |head| head.content_type(kind).lines(lines[0]).lines(lines[1]),
+            body,
         );
+        self.crowd.send_behind_sweeps(index, &self.draft);
+        self.crowd.end_exchange(index, !framing.close);
     }
 
     /// `{"id":ID,"channels":[NAME,…],"subscribers":N}`
@@ -74,12 +81,7 @@ impl<S: Socket> Engine<S> {
 
     /// The script of the article's chat says nothing.
     pub(super) fn answer_line(&mut self, index: u32) {
-        self.answer_publisher(
-            index,
-            200,
-            |head| head.content_type("text/html; charset=utf-8").lines(UNCACHED),
-            b"",
-        );
+        self.hand_out(index, 200, "text/html; charset=utf-8", [UNCACHED, b""], b"");
     }
 }
 
